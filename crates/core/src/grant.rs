@@ -1,0 +1,89 @@
+//! The right that a met request becomes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::PersonRef;
+use crate::ids::GrantId;
+use crate::time::Micros;
+
+/// A bounded right to exactly the operation of its request. At most one per request, never wider than policy allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    pub id: GrantId,
+    pub granted_at: Micros,
+    pub not_before: Micros,
+    pub expires_at: Micros,
+    /// How often it could be used when it was made.
+    pub uses: u32,
+    pub state: GrantState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum GrantState {
+    Live { uses_left: u32 },
+    Spent,
+    Revoked { by: PersonRef, at: Micros },
+    Ended { at: Micros },
+}
+
+/// Why a grant can't be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    #[error("the grant does not begin before {0}")]
+    TooEarly(Micros),
+    #[error("the grant has ended; ask again")]
+    Ended,
+    #[error("the grant has been used up; ask again")]
+    Spent,
+    #[error("the grant was revoked; ask again")]
+    Revoked,
+}
+
+impl Grant {
+    pub const fn is_live(&self) -> bool {
+        matches!(self.state, GrantState::Live { .. })
+    }
+
+    /// Takes one use.
+    pub fn use_once(mut self, now: Micros) -> Result<Self, GrantError> {
+        match self.state {
+            GrantState::Live { .. } if now >= self.expires_at => Err(GrantError::Ended),
+            GrantState::Live { .. } if now < self.not_before => Err(GrantError::TooEarly(self.not_before)),
+            GrantState::Live { uses_left } => {
+                let left = uses_left.saturating_sub(1);
+                self.state = if left == 0 { GrantState::Spent } else { GrantState::Live { uses_left: left } };
+                Ok(self)
+            }
+            GrantState::Spent => Err(GrantError::Spent),
+            GrantState::Revoked { .. } => Err(GrantError::Revoked),
+            GrantState::Ended { .. } => Err(GrantError::Ended),
+        }
+    }
+
+    /// Takes the right back. Also a spent one can be revoked: what it released may still be running.
+    pub fn revoke(mut self, by: PersonRef, at: Micros) -> Result<Self, GrantError> {
+        match self.state {
+            GrantState::Revoked { .. } => Err(GrantError::Revoked),
+            GrantState::Ended { .. } => Err(GrantError::Ended),
+            GrantState::Live { .. } | GrantState::Spent => {
+                self.state = GrantState::Revoked { by, at };
+                Ok(self)
+            }
+        }
+    }
+
+    /// Its time has come. Only a live grant ends; a spent one stays spent.
+    pub fn end(mut self, at: Micros) -> Result<Self, GrantError> {
+        match self.state {
+            GrantState::Live { .. } if at >= self.expires_at => {
+                self.state = GrantState::Ended { at };
+                Ok(self)
+            }
+            GrantState::Live { .. } => Err(GrantError::TooEarly(self.expires_at)),
+            GrantState::Spent => Err(GrantError::Spent),
+            GrantState::Revoked { .. } => Err(GrantError::Revoked),
+            GrantState::Ended { .. } => Err(GrantError::Ended),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Rounds, medians and tables.
+
+use anyhow::Result;
+use comfy_table::{CellAlignment, Table, presets};
+
+/// One measurement of the yardstick and one of what is compared with it, right after each other and in the same unit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Round {
+    pub(crate) floor: f64,
+    pub(crate) ours: f64,
+}
+
+impl Round {
+    pub(crate) fn ratio(&self) -> f64 {
+        self.ours / self.floor
+    }
+}
+
+/// A line of the table: the same thing measured in several rounds.
+#[derive(Debug)]
+pub(crate) struct Comparison {
+    pub(crate) name: String,
+    pub(crate) unit: &'static str,
+    pub(crate) goal: Option<Goal>,
+    pub(crate) rounds: Vec<Round>,
+}
+
+/// What the median of the ratios has to reach.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Goal {
+    AtMost(f64),
+    Between(f64, f64),
+}
+
+impl Goal {
+    fn is_met(self, ratio: f64) -> bool {
+        match self {
+            Self::AtMost(most) => ratio <= most,
+            Self::Between(least, most) => (least..=most).contains(&ratio),
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::AtMost(most) => format!("at most {most:.2}"),
+            Self::Between(least, most) => format!("{least:.2} to {most:.2}"),
+        }
+    }
+}
+
+impl Comparison {
+    /// Median of the ratios of each round.
+    pub(crate) fn ratio(&self) -> f64 {
+        median(self.rounds.iter().map(Round::ratio))
+    }
+
+    /// True as well where no goal is set.
+    pub(crate) fn is_met(&self) -> bool {
+        self.goal.is_none_or(|goal| goal.is_met(self.ratio()))
+    }
+}
+
+/// Measures yardstick, ours, yardstick, ours. Each measurement gives as many numbers as `names`; there is one comparison for each.
+pub(crate) fn interleave<const N: usize>(
+    rounds: usize,
+    names: [(&str, &'static str, Option<Goal>); N],
+    mut floor: impl FnMut() -> Result<[f64; N]>,
+    mut ours: impl FnMut() -> Result<[f64; N]>,
+) -> Result<Vec<Comparison>> {
+    let mut comparisons =
+        Vec::from(names.map(|(name, unit, goal)| Comparison { name: name.to_owned(), unit, goal, rounds: Vec::new() }));
+    for number in 1..=rounds {
+        eprintln!("round {number} of {rounds}");
+        let floor = floor()?;
+        let ours = ours()?;
+        for ((comparison, floor), ours) in comparisons.iter_mut().zip(floor).zip(ours) {
+            comparison.rounds.push(Round { floor, ours });
+        }
+    }
+    Ok(comparisons)
+}
+
+/// The middle value, or the mean of the two in the middle; NaN where there is none.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        length if length % 2 == 0 => f64::midpoint(values[middle - 1], values[middle]),
+        _ => values[middle],
+    }
+}
+
+/// The value that `percent` of all values do not exceed (nearest rank); NaN where there is none.
+pub(crate) fn percentile(values: &[f64], percent: usize) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let rank = (values.len() * percent).div_ceil(100).max(1);
+    values.get(rank - 1).copied().unwrap_or(f64::NAN)
+}
+
+pub(crate) fn comparison_table(comparisons: &[Comparison]) -> String {
+    let rows = comparisons.iter().map(|comparison| {
+        let ratios: Vec<String> = comparison.rounds.iter().map(|round| format!("{:.2}", round.ratio())).collect();
+        let verdict = match comparison.goal {
+            None => String::new(),
+            Some(goal) if goal.is_met(comparison.ratio()) => format!("{}: met", goal.text()),
+            Some(goal) => format!("{}: MISSED", goal.text()),
+        };
+        vec![
+            comparison.name.clone(),
+            comparison.unit.to_owned(),
+            format!("{:.1}", median(comparison.rounds.iter().map(|round| round.floor))),
+            format!("{:.1}", median(comparison.rounds.iter().map(|round| round.ours))),
+            format!("{:.2}", comparison.ratio()),
+            ratios.join(" "),
+            verdict,
+        ]
+    });
+    table(&["what", "unit", "yardstick", "ours", "ratio", "by round", "goal"], rows)
+}
+
+/// A plain table; every column but the first and the last is aligned to the right.
+pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(head.to_vec());
+    for row in rows {
+        table.add_row(row);
+    }
+    let last = table.column_count().saturating_sub(1);
+    for column in table.column_iter_mut().skip(1).take(last.saturating_sub(1)) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_percentiles() {
+        assert!((median([3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        assert!((median([4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < f64::EPSILON);
+        assert!(median([]).is_nan());
+        let hundred: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        assert!((percentile(&hundred, 50) - 50.0).abs() < f64::EPSILON);
+        assert!((percentile(&hundred, 99) - 99.0).abs() < f64::EPSILON);
+        assert!((percentile(&[7.0], 99) - 7.0).abs() < f64::EPSILON);
+        assert!(percentile(&[], 50).is_nan());
+    }
+
+    #[test]
+    fn the_ratio_is_taken_within_each_round() {
+        // A machine that becomes ten times slower half-way: the medians of each side would say something else.
+        let mut floor = [1.0, 1.0, 10.0].into_iter();
+        let mut ours = [2.0, 2.0, 20.0].into_iter();
+        let comparisons = interleave(
+            3,
+            [("a", "us", Some(Goal::AtMost(1.9)))],
+            || Ok([floor.next().unwrap()]),
+            || Ok([ours.next().unwrap()]),
+        )
+        .unwrap();
+        assert!((comparisons[0].ratio() - 2.0).abs() < f64::EPSILON);
+        assert!(!comparisons[0].is_met());
+        assert!(comparison_table(&comparisons).contains("MISSED"));
+    }
+
+    #[test]
+    fn measurements_take_turns() {
+        let order = std::cell::RefCell::new(String::new());
+        let record = |name: char| {
+            order.borrow_mut().push(name);
+            Ok([1.0])
+        };
+        interleave(2, [("a", "us", None)], || record('A'), || record('B')).unwrap();
+        assert_eq!(order.into_inner(), "ABAB");
+    }
+
+    #[test]
+    fn goals_have_bounds() {
+        assert!(Goal::AtMost(2.0).is_met(2.0) && !Goal::AtMost(2.0).is_met(2.1));
+        assert!(Goal::Between(0.5, 2.0).is_met(1.0) && !Goal::Between(0.5, 2.0).is_met(0.4));
+        assert!(!Goal::AtMost(2.0).is_met(f64::NAN));
+    }
+}

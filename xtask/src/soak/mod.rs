@@ -1,0 +1,39 @@
+//! Breaks a running program again and again, and looks for damage each time.
+//!
+//! What is broken is a [`crash::Victim`]; a new one is a module with that trait and a line in [`Which`].
+
+mod append;
+mod crash;
+
+use anyhow::Result;
+use clap::{Subcommand, ValueEnum};
+
+use crate::Verdict;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Kill with SIGKILL at random moments; nothing that was acknowledged may be gone
+    Crash {
+        #[arg(long, default_value_t = 100)]
+        rounds: u32,
+        /// Repeats the moments of an earlier run
+        #[arg(long)]
+        seed: Option<u64>,
+        #[arg(long, value_enum, default_value_t = Which::Append)]
+        victim: Which,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Which {
+    /// The bare append loop, which proves that the harness itself is sound
+    Append,
+}
+
+pub(crate) fn run(command: Command) -> Result<Verdict> {
+    let Command::Crash { rounds, seed, victim } = command;
+    let mut victim = match victim {
+        Which::Append => append::AppendLoop::new()?,
+    };
+    crash::run(&mut victim, rounds, seed)
+}
