@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 fn main() -> ExitCode {
-    match dispatch(Cli::parse().command) {
+    match dispatch(&Cli::parse().command) {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Bad) => ExitCode::FAILURE,
         Err(error) => {
@@ -52,10 +52,10 @@ enum Command {
     Soak(soak::Command),
 }
 
-fn dispatch(command: Command) -> Result<Verdict> {
+fn dispatch(command: &Command) -> Result<Verdict> {
     match command {
         Command::Tidy => tidy::run(),
-        Command::Test(args) => test::run(&args),
+        Command::Test(args) => test::run(args),
         Command::Bench(command) => bench::run(command),
         Command::Soak(command) => soak::run(command),
     }

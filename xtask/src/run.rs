@@ -1,14 +1,18 @@
 //! Starting other programs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// The root of the checkout that this program was built from.
+/// The root of the checkout. `cargo run` names it when the program starts; what was compiled in may be another clone that shares the target folder.
 pub(crate) fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
+    let here =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    match here.parent() {
+        Some(parent) => parent.to_path_buf(),
+        None => here,
+    }
 }
 
 /// Where cargo puts what it builds; also a place for files of measurements.
@@ -43,11 +47,6 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
         bail!("`{line}` ended with {}: {}", output.status, stderr.trim());
     }
     String::from_utf8(output.stdout).with_context(|| format!("`{line}` did not print UTF-8"))
-}
-
-/// Whether the command starts and succeeds; its output is dropped.
-pub(crate) fn succeeds(command: &mut Command) -> bool {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 fn describe(command: &Command) -> String {

@@ -128,6 +128,12 @@ entry_kinds! {
     LoginFailed = "login.failed",
     /// A session or token was ended.
     SessionEnded = "session.ended",
+    /// A second factor was enrolled.
+    FactorEnrolled = "factor.enrolled",
+    /// A program's token was made.
+    TokenCreated = "token.created",
+    /// A program's token was revoked.
+    TokenRevoked = "token.revoked",
     /// Somebody read the audit.
     AuditRead = "audit.read",
     /// Clear texts and salts were erased; old receipts still verify.

@@ -45,6 +45,11 @@ impl Grant {
         matches!(self.state, GrantState::Live { .. })
     }
 
+    /// Whether taking it back still means something.
+    pub const fn is_revocable(&self) -> bool {
+        matches!(self.state, GrantState::Live { .. } | GrantState::Spent)
+    }
+
     /// Takes one use.
     pub fn use_once(mut self, now: Micros) -> Result<Self, GrantError> {
         match self.state {

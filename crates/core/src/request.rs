@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::decide::Role;
 use crate::demand::{Bounds, Demand};
 use crate::digest::{Digest, Salt};
 use crate::evidence::RecordedEvidence;
@@ -39,6 +40,8 @@ pub struct Request {
     pub relayed: bool,
     /// The moment of its newest ledger entry, so that each request's entries keep their order.
     pub last_entry_at: Micros,
+    /// How many ledger entries tell of it.
+    pub entries: i64,
     pub stage: Stage,
 }
 
@@ -124,6 +127,16 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// What was put to people, while it waits.
+    pub fn challenges(&self) -> &[Challenge] {
+        match self {
+            Self::Challenged { challenges, .. } => challenges,
+            _ => &[],
+        }
+    }
+}
+
 impl Request {
     pub fn asked(&self) -> Asked<'_> {
         Asked { request: self.id, account: self.account, person: self.person.as_ref(), reason: self.reason.as_deref() }
@@ -143,6 +156,15 @@ impl Request {
             | Stage::Expired { approvals, .. }
             | Stage::Cancelled { approvals, .. } => approvals,
         }
+    }
+
+    /// The challenge that somebody in this role answers.
+    pub fn challenge_for(&self, role: Role) -> Option<ChallengeId> {
+        let fits = |put_to: &PutTo| match (role, put_to) {
+            (Role::Confirm, PutTo::Requester) | (Role::Approve, PutTo::Approvers { .. }) => true,
+            (Role::Confirm, PutTo::Approvers { .. }) | (Role::Approve, PutTo::Requester) => false,
+        };
+        self.stage.challenges().iter().find(|challenge| fits(&challenge.put_to)).map(|challenge| challenge.id)
     }
 
     pub const fn is_pending(&self) -> bool {

@@ -33,6 +33,16 @@ pub struct Throttle {
     pub succeeded: bool,
     /// The subject's failures in a row over all sources.
     pub subject_failures: i64,
+    /// What this attempt does to that count. The store adds or resets, so that two sources at once lose no failure.
+    pub effect: Effect,
+}
+
+/// What an attempt does to the subject's failures in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Unchanged,
+    Failed,
+    Passed,
 }
 
 /// Whether an attempt is looked at.
@@ -50,7 +60,15 @@ pub enum Admission {
 
 impl Throttle {
     pub fn new(key: ThrottleKey) -> Self {
-        Self { key, version: 0, failures: 0, open_at: Micros::from_micros(0), succeeded: false, subject_failures: 0 }
+        Self {
+            key,
+            version: 0,
+            failures: 0,
+            open_at: Micros::from_micros(0),
+            succeeded: false,
+            subject_failures: 0,
+            effect: Effect::Unchanged,
+        }
     }
 
     pub fn admit(&self, now: Micros) -> Admission {
@@ -70,6 +88,7 @@ impl Throttle {
         self.failures += 1;
         self.subject_failures += 1;
         self.open_at = now.plus(delay(self.failures));
+        self.effect = Effect::Failed;
         self
     }
 
@@ -81,6 +100,7 @@ impl Throttle {
         self.subject_failures = 0;
         self.open_at = now;
         self.succeeded = true;
+        self.effect = Effect::Passed;
         self
     }
 }

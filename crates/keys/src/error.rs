@@ -10,7 +10,9 @@ pub enum KeysError {
     #[error("the cryptographic library failed to {0}; check the memory limits of this process and try again")]
     Crypto(&'static str),
 
-    #[error("the sealed value has an unknown shape; use the version of the program that wrote it, or restore the row from a backup")]
+    #[error(
+        "the sealed value has an unknown shape; use the version of the program that wrote it, or restore the row from a backup"
+    )]
     SealedShape,
     #[error("no data key with id {0} is loaded; load the key row with that id, retired ones included")]
     UnknownDataKey(u32),
@@ -21,11 +23,17 @@ pub enum KeysError {
     #[error("data key id {0} is already loaded with other bytes; give the new key an id of its own")]
     DataKeyTaken(u32),
 
-    #[error("this is not the master key that the database was set up with; provide the key that was in use, it cannot be recovered")]
+    #[error(
+        "this is not the master key that the database was set up with; provide the key that was in use, it cannot be recovered"
+    )]
     WrongMasterKey,
-    #[error("the master key has an unknown format; give 32 random bytes as hex (64 digits), as base64, or raw (in a file or command output)")]
+    #[error(
+        "the master key has an unknown format; give 32 random bytes as hex (64 digits), as base64, or raw (in a file or command output)"
+    )]
     MasterKeyFormat,
-    #[error("the master key is a placeholder or a passphrase, not random bytes; make one with `openssl rand -base64 32`")]
+    #[error(
+        "the master key is a placeholder or a passphrase, not random bytes; make one with `openssl rand -base64 32`"
+    )]
     MasterKeyWeak,
     #[error("{} can be read by other users; run `chmod 600` on it", .0.display())]
     MasterKeyMode(PathBuf),
@@ -52,15 +60,21 @@ pub enum KeysError {
     #[error("argon2id with m={m_kib} KiB, t={t}, p={p} is too weak or too costly; use m=19456, t=2, p=1 or stronger")]
     PasswordParams { m_kib: u32, t: u32, p: u32 },
 
-    #[error("the TOTP secret is shorter than 128 bits, longer than 1024 bits, or all zero; enrol again with a new secret")]
+    #[error(
+        "the TOTP secret is shorter than 128 bits, longer than 1024 bits, or all zero; enrol again with a new secret"
+    )]
     TotpSecret,
-    #[error("TOTP codes have 6 or 8 digits, a step of 30 seconds, and SHA1, SHA256 or SHA512; enrol again with such settings")]
+    #[error(
+        "TOTP codes have 6 or 8 digits, a step of 30 seconds, and SHA1, SHA256 or SHA512; enrol again with such settings"
+    )]
     TotpParams,
     #[error("the issuer or account name is empty, too long or holds a colon; choose another name")]
     TotpLabel,
     #[error("the text is not an otpauth://totp/ URL with one secret; copy it again from the enrolment page")]
     TotpUrl,
-    #[error("the stored TOTP secret has an unknown shape; use the version of the program that wrote it, or enrol again")]
+    #[error(
+        "the stored TOTP secret has an unknown shape; use the version of the program that wrote it, or enrol again"
+    )]
     TotpPayload,
 
     #[error("a token kind is 1 to 16 lower-case letters and digits; choose another kind")]

@@ -36,8 +36,6 @@ impl FingerprintKey {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use secrecy::ExposeSecret;
 
     use super::*;

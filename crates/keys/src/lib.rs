@@ -13,6 +13,7 @@ pub mod fingerprint;
 pub mod jwt;
 pub mod master;
 pub mod opaque;
+pub mod otpauth;
 pub mod password;
 pub mod random;
 pub mod seal;

@@ -63,23 +63,18 @@ impl MasterKey {
             return Err(KeysError::MasterKeyMode(path.to_owned()));
         }
         let mut content = Zeroizing::new(Vec::with_capacity(2 * FILE_LIMIT));
-        file.take(FILE_LIMIT as u64)
-            .read_to_end(&mut content)
-            .map_err(failed("read"))?;
+        file.take(FILE_LIMIT as u64).read_to_end(&mut content).map_err(failed("read"))?;
         Self::from_bytes(&content)
     }
 
     /// Writes a new key file with mode 0600 as one line of base64, durably. An existing file is never touched.
     pub fn create_file(&self, path: &Path) -> Result<(), KeysError> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|source| match source.kind() {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|source| {
+            match source.kind() {
                 io::ErrorKind::AlreadyExists => KeysError::MasterKeyExists(path.to_owned()),
                 _ => io_error("create", path, source),
-            })?;
+            }
+        })?;
         let line = Zeroizing::new(STANDARD.encode(self.0.expose()));
         file.write_all(line.as_bytes())
             .and_then(|()| file.write_all(b"\n"))
@@ -152,17 +147,11 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 fn io_error(doing: &'static str, path: &Path, source: io::Error) -> KeysError {
-    KeysError::MasterKeyIo {
-        doing,
-        path: path.to_owned(),
-        source,
-    }
+    KeysError::MasterKeyIo { doing, path: path.to_owned(), source }
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use secrecy::ExposeSecret as _;
@@ -268,7 +257,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         key().create_file(&path).unwrap();
-        for (mode, good) in [(0o400, true), (0o640, false), (0o604, false), (0o620, false), (0o601, false), (0o644, false)] {
+        for (mode, good) in
+            [(0o400, true), (0o640, false), (0o604, false), (0o620, false), (0o601, false), (0o644, false)]
+        {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             match MasterKey::read_file(&path) {
                 Ok(_) => assert!(good, "{mode:o}"),

@@ -40,10 +40,7 @@ impl OpaqueToken {
         text.push_str(kind);
         text.push('_');
         text.push_str(&encoded);
-        Ok(Self {
-            kind: kind.to_owned(),
-            text: text.into(),
-        })
+        Ok(Self { kind: kind.to_owned(), text: text.into() })
     }
 
     /// Accepts exactly what [`Self::generate`] writes: no white space, no padding, no other alphabet, no spare bits. Each token has one
@@ -59,10 +56,7 @@ impl OpaqueToken {
         if secret.len() != SECRET_LEN {
             return Err(KeysError::TokenShape);
         }
-        Ok(Self {
-            kind: kind.to_owned(),
-            text: text.into(),
-        })
+        Ok(Self { kind: kind.to_owned(), text: text.into() })
     }
 
     /// As [`Self::parse`], and refuses another kind: a one-time link must never pass as a session.
@@ -94,17 +88,11 @@ impl fmt::Debug for OpaqueToken {
 
 fn check_kind(kind: &str) -> Result<(), KeysError> {
     let plain = kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    if plain && (1..=KIND_MAX).contains(&kind.len()) {
-        Ok(())
-    } else {
-        Err(KeysError::TokenKind)
-    }
+    if plain && (1..=KIND_MAX).contains(&kind.len()) { Ok(()) } else { Err(KeysError::TokenKind) }
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
     use crate::testing::SeededRandom;
 

@@ -28,15 +28,14 @@ pub fn bytes<const N: usize>(random: &dyn Random) -> Result<[u8; N], KeysError> 
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     #[test]
     fn two_draws_differ_and_every_byte_position_is_filled() {
         let draws: Vec<[u8; 32]> = (0..64).map(|_| bytes(&SystemRandom).unwrap()).collect();
         for position in 0..32 {
-            let seen: std::collections::BTreeSet<u8> = draws.iter().filter_map(|draw| draw.get(position).copied()).collect();
+            let seen: std::collections::BTreeSet<u8> =
+                draws.iter().filter_map(|draw| draw.get(position).copied()).collect();
             assert!(seen.len() > 8, "position {position} took only {} values in 64 draws", seen.len());
         }
     }

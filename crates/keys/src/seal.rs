@@ -55,13 +55,7 @@ impl DataKey {
 
     /// The form in which the key is stored. It opens only with [`Self::unwrap`], under this master key and this id.
     pub fn wrap(&self, master: &MasterKey, random: &dyn Random) -> Result<Sealed, KeysError> {
-        encrypt(
-            &master.wrapping_key()?,
-            MASTER_ID,
-            &wrap_aad(self.id),
-            random,
-            self.key.expose(),
-        )
+        encrypt(&master.wrapping_key()?, MASTER_ID, &wrap_aad(self.id), random, self.key.expose())
     }
 
     /// Check the master key with [`MasterKey::verify_check_value`] first: its error tells a wrong master key from a damaged row.
@@ -86,10 +80,7 @@ pub struct Sealer {
 impl Sealer {
     /// `older` are the keys that still have values to open.
     pub fn new(current: DataKey, older: impl IntoIterator<Item = DataKey>) -> Result<Self, KeysError> {
-        let mut sealer = Self {
-            current: current.id,
-            keys: BTreeMap::from([(current.id, current)]),
-        };
+        let mut sealer = Self { current: current.id, keys: BTreeMap::from([(current.id, current)]) };
         for key in older {
             sealer.add(key)?;
         }
@@ -132,7 +123,12 @@ impl Sealer {
     }
 
     /// The same value under the current key, or `None` if it is there already. Rotation is complete when every row answers `None`.
-    pub fn reseal(&self, random: &dyn Random, context: &SealContext<'_>, sealed: &Sealed) -> Result<Option<Sealed>, KeysError> {
+    pub fn reseal(
+        &self,
+        random: &dyn Random,
+        context: &SealContext<'_>,
+        sealed: &Sealed,
+    ) -> Result<Option<Sealed>, KeysError> {
         if key_id(sealed)? == self.current {
             return Ok(None);
         }
@@ -141,19 +137,13 @@ impl Sealer {
     }
 
     fn key(&self, id: u32) -> Result<&Secret32, KeysError> {
-        self.keys
-            .get(&id)
-            .map(|data_key| &data_key.key)
-            .ok_or(KeysError::UnknownDataKey(id))
+        self.keys.get(&id).map(|data_key| &data_key.key).ok_or(KeysError::UnknownDataKey(id))
     }
 }
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealer")
-            .field("current", &self.current)
-            .field("ids", &self.keys.keys())
-            .finish()
+        f.debug_struct("Sealer").field("current", &self.current).field("ids", &self.keys.keys()).finish()
     }
 }
 
@@ -179,16 +169,17 @@ impl<'a> Parts<'a> {
         let (id, rest) = rest.split_first_chunk()?;
         let (nonce, rest) = rest.split_first_chunk()?;
         let (ciphertext, tag) = rest.split_last_chunk()?;
-        (version == VERSION).then_some(Self {
-            key_id: u32::from_be_bytes(*id),
-            nonce: *nonce,
-            ciphertext,
-            tag,
-        })
+        (version == VERSION).then_some(Self { key_id: u32::from_be_bytes(*id), nonce: *nonce, ciphertext, tag })
     }
 }
 
-fn encrypt(key: &Secret32, key_id: u32, aad: &[u8], random: &dyn Random, plaintext: &[u8]) -> Result<Sealed, KeysError> {
+fn encrypt(
+    key: &Secret32,
+    key_id: u32,
+    aad: &[u8],
+    random: &dyn Random,
+    plaintext: &[u8],
+) -> Result<Sealed, KeysError> {
     let nonce: [u8; NONCE_LEN] = random::bytes(random)?;
     let mut ciphertext = vec![0; plaintext.len()];
     let mut tag = [0; TAG_LEN];
@@ -232,10 +223,7 @@ fn cipher(key: &Secret32) -> Result<LessSafeKey, KeysError> {
 }
 
 fn seal_aad(context: &SealContext<'_>) -> Vec<u8> {
-    framed(
-        SEAL_LABEL,
-        &[context.table.as_bytes(), context.column.as_bytes(), context.row.as_bytes()],
-    )
+    framed(SEAL_LABEL, &[context.table.as_bytes(), context.column.as_bytes(), context.row.as_bytes()])
 }
 
 fn wrap_aad(id: u32) -> Vec<u8> {
@@ -248,16 +236,10 @@ fn check_id(id: u32) -> Result<(), KeysError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
     use crate::testing::SeededRandom;
 
-    const ROW: SealContext<'static> = SealContext {
-        table: "authenticators",
-        column: "secret",
-        row: "018f-bob",
-    };
+    const ROW: SealContext<'static> = SealContext { table: "authenticators", column: "secret", row: "018f-bob" };
 
     fn random() -> SeededRandom {
         SeededRandom::new(11)
@@ -276,9 +258,9 @@ mod tests {
         let random = random();
         let sealer = sealer(&random);
         for plaintext in [&b""[..], b"x", &[7; 1000]] {
-            let sealed = sealer.seal(&random, &ROW, plaintext).unwrap();
-            assert_eq!(sealed.as_bytes().len(), plaintext.len() + 33);
-            assert_eq!(sealer.open(&ROW, &sealed).unwrap().expose_secret(), plaintext);
+            let value = sealer.seal(&random, &ROW, plaintext).unwrap();
+            assert_eq!(value.as_bytes().len(), plaintext.len() + 33);
+            assert_eq!(sealer.open(&ROW, &value).unwrap().expose_secret(), plaintext);
         }
     }
 
@@ -289,12 +271,9 @@ mod tests {
         let ciphertext = "336da26be596a778ff24e3bf36c988122e05e6320270f076566156";
         let hex = format!("0100000007000102030405060708090a0b{ciphertext}");
         let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(hex.get(at..at + 2).unwrap(), 16).unwrap());
-        let key = DataKey {
-            id: 7,
-            key: Secret32::from_slice(&(0..32).collect::<Vec<u8>>()).unwrap(),
-        };
-        let sealed = Sealed::from_bytes(bytes.collect());
-        let opened = Sealer::new(key, []).unwrap().open(&ROW, &sealed).unwrap();
+        let key = DataKey { id: 7, key: Secret32::from_slice(&(0..32).collect::<Vec<u8>>()).unwrap() };
+        let value = Sealed::from_bytes(bytes.collect());
+        let opened = Sealer::new(key, []).unwrap().open(&ROW, &value).unwrap();
         assert_eq!(opened.expose_secret(), b"totp secret");
     }
 
@@ -328,7 +307,7 @@ mod tests {
     fn a_value_opens_only_where_it_was_put() {
         let random = random();
         let sealer = sealer(&random);
-        let sealed = sealer.seal(&random, &ROW, b"secret").unwrap();
+        let value = sealer.seal(&random, &ROW, b"secret").unwrap();
         let elsewhere = [
             SealContext { row: "018f-alice", ..ROW },
             SealContext { column: "secret2", ..ROW },
@@ -338,18 +317,18 @@ mod tests {
             SealContext { table: "authenticatorss", column: "ecret", ..ROW },
         ];
         for context in elsewhere {
-            assert!(matches!(sealer.open(&context, &sealed), Err(KeysError::SealBroken)), "{context:?}");
+            assert!(matches!(sealer.open(&context, &value), Err(KeysError::SealBroken)), "{context:?}");
         }
     }
 
     #[test]
     fn the_named_key_decides() {
         let random = random();
-        let sealed = sealer(&random).seal(&random, &ROW, b"secret").unwrap();
+        let value = sealer(&random).seal(&random, &ROW, b"secret").unwrap();
         let same_id = sealer(&random);
-        assert!(matches!(same_id.open(&ROW, &sealed), Err(KeysError::SealBroken)));
+        assert!(matches!(same_id.open(&ROW, &value), Err(KeysError::SealBroken)));
         let other_id = Sealer::new(DataKey::generate(2, &random).unwrap(), []).unwrap();
-        assert!(matches!(other_id.open(&ROW, &sealed), Err(KeysError::UnknownDataKey(1))));
+        assert!(matches!(other_id.open(&ROW, &value), Err(KeysError::UnknownDataKey(1))));
     }
 
     #[test]
@@ -393,9 +372,9 @@ mod tests {
         let random = random();
         let key = DataKey::generate(3, &random).unwrap();
         let wrapped = key.wrap(&master(1), &random).unwrap();
-        let sealed = Sealer::new(key, []).unwrap().seal(&random, &ROW, b"secret").unwrap();
+        let value = Sealer::new(key, []).unwrap().seal(&random, &ROW, b"secret").unwrap();
         let back = Sealer::new(DataKey::unwrap(3, &wrapped, &master(1)).unwrap(), []).unwrap();
-        assert_eq!(back.open(&ROW, &sealed).unwrap().expose_secret(), b"secret");
+        assert_eq!(back.open(&ROW, &value).unwrap().expose_secret(), b"secret");
     }
 
     #[test]
@@ -414,8 +393,8 @@ mod tests {
         let sealer = sealer(&random);
         let wrapped = DataKey::generate(3, &random).unwrap().wrap(&master(1), &random).unwrap();
         assert!(matches!(sealer.open(&ROW, &wrapped), Err(KeysError::UnknownDataKey(0))));
-        let sealed = sealer.seal(&random, &ROW, &[5; 32]).unwrap();
-        assert!(matches!(DataKey::unwrap(1, &sealed, &master(1)), Err(KeysError::SealedShape)));
+        let value = sealer.seal(&random, &ROW, &[5; 32]).unwrap();
+        assert!(matches!(DataKey::unwrap(1, &value, &master(1)), Err(KeysError::SealedShape)));
     }
 
     #[test]

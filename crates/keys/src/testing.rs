@@ -18,10 +18,7 @@ pub struct SeededRandom {
 
 impl SeededRandom {
     pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            next_block: AtomicU64::new(0),
-        }
+        Self { seed, next_block: AtomicU64::new(0) }
     }
 }
 
@@ -29,10 +26,8 @@ impl Random for SeededRandom {
     fn fill(&self, out: &mut [u8]) -> Result<(), KeysError> {
         for chunk in out.chunks_mut(32) {
             let block = self.next_block.fetch_add(1, Ordering::Relaxed);
-            let digest = sha256(&framed(
-                "countersign/testing/random",
-                &[&self.seed.to_be_bytes(), &block.to_be_bytes()],
-            ));
+            let digest =
+                sha256(&framed("countersign/testing/random", &[&self.seed.to_be_bytes(), &block.to_be_bytes()]));
             for (to, from) in chunk.iter_mut().zip(digest) {
                 *to = from;
             }
@@ -48,8 +43,6 @@ pub fn cheap_password_params() -> PasswordParams {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
     use crate::random::bytes;
 

@@ -1,1 +1,28 @@
-//! Empty until its first part lands.
+//! Rows that survive. All SQL of the service lives here, one text for every engine; above it there are questions ([`Load`]), changes that are
+//! written together or not at all ([`Commit`]), and no word of which engine it is.
+//!
+//! A commit names what it expects; [`CommitError::Conflict`] says what it found instead. Whoever gets it loads again and decides again.
+
+mod commit;
+mod error;
+pub mod load;
+mod reader;
+pub mod seal;
+mod sql;
+mod sqlite;
+mod store;
+mod tables;
+pub mod testing;
+
+pub use commit::{Commit, SystemWrite};
+pub use error::{CommitError, Expectation, Fatal, StoreError};
+pub use load::*;
+pub use reader::{Load, Reader};
+pub use sql::{Param, Row, Value};
+pub use store::{Stats, Store, StoreConfig};
+pub use tables::entries::EntryRow;
+pub use tables::keys::{DataKey, SigningKey};
+pub use tables::leases::Fence;
+pub use tables::log::{CheckpointRow, Integration};
+pub use tables::meta::MetaExpectation;
+pub use tables::outbox::Claimed;

@@ -1,1 +1,30 @@
-//! Empty until its first part lands.
+//! What the doors share on the wire: the accept loop, limits, errors, strict bodies, credentials of a call, the access log.
+//!
+//! A door builds an `axum::Router`, the binary merges them, and [`serve()`] puts the same frame round all of it.
+
+mod bearer;
+mod caller;
+mod engine_error;
+mod frame;
+pub mod json;
+mod path;
+mod problem;
+mod query;
+mod routes;
+mod secret;
+mod serve;
+mod source;
+mod stopping;
+
+pub use bearer::Bearer;
+pub use caller::Caller;
+pub use frame::{Frame, finish};
+pub use json::{Document, Json, NoContent};
+pub use path::PathId;
+pub use problem::{Problem, Slug, not_found, wrong_method};
+pub use query::Query;
+pub use routes::Routes;
+pub use secret::SecretText;
+pub use serve::{Limits, serve};
+pub use source::Source;
+pub use stopping::Stopping;

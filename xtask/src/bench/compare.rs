@@ -25,25 +25,26 @@ pub(crate) struct Comparison {
     pub(crate) rounds: Vec<Round>,
 }
 
-/// What the median of the ratios has to reach.
+/// Bounds of the median of the ratios. An open side is 0 or infinity.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Goal {
-    AtMost(f64),
-    Between(f64, f64),
+pub(crate) struct Goal {
+    pub(crate) least: f64,
+    pub(crate) most: f64,
 }
 
 impl Goal {
     fn is_met(self, ratio: f64) -> bool {
-        match self {
-            Self::AtMost(most) => ratio <= most,
-            Self::Between(least, most) => (least..=most).contains(&ratio),
-        }
+        (self.least..=self.most).contains(&ratio)
     }
 
     fn text(self) -> String {
-        match self {
-            Self::AtMost(most) => format!("at most {most:.2}"),
-            Self::Between(least, most) => format!("{least:.2} to {most:.2}"),
+        let Self { least, most } = self;
+        if least <= 0.0 {
+            format!("at most {most:.2}")
+        } else if most.is_infinite() {
+            format!("at least {least:.2}")
+        } else {
+            format!("{least:.2} to {most:.2}")
         }
     }
 }
@@ -139,6 +140,8 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
 mod tests {
     use super::*;
 
+    const AT_MOST_1_9: Goal = Goal { least: 0.0, most: 1.9 };
+
     #[test]
     fn medians_and_percentiles() {
         assert!((median([3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
@@ -158,7 +161,7 @@ mod tests {
         let mut ours = [2.0, 2.0, 20.0].into_iter();
         let comparisons = interleave(
             3,
-            [("a", "us", Some(Goal::AtMost(1.9)))],
+            [("a", "us", Some(AT_MOST_1_9))],
             || Ok([floor.next().unwrap()]),
             || Ok([ours.next().unwrap()]),
         )
@@ -181,8 +184,11 @@ mod tests {
 
     #[test]
     fn goals_have_bounds() {
-        assert!(Goal::AtMost(2.0).is_met(2.0) && !Goal::AtMost(2.0).is_met(2.1));
-        assert!(Goal::Between(0.5, 2.0).is_met(1.0) && !Goal::Between(0.5, 2.0).is_met(0.4));
-        assert!(!Goal::AtMost(2.0).is_met(f64::NAN));
+        assert!(AT_MOST_1_9.is_met(1.9) && !AT_MOST_1_9.is_met(2.0));
+        assert!(!AT_MOST_1_9.is_met(f64::NAN));
+        assert_eq!(AT_MOST_1_9.text(), "at most 1.90");
+        let at_least = Goal { least: 0.8, most: f64::INFINITY };
+        assert!(at_least.is_met(5.0) && !at_least.is_met(0.7));
+        assert_eq!(at_least.text(), "at least 0.80");
     }
 }

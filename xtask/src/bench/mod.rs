@@ -20,8 +20,8 @@ pub(crate) enum Command {
     Floor(yardsticks::Args),
 }
 
-pub(crate) fn run(command: Command) -> Result<Verdict> {
+pub(crate) fn run(command: &Command) -> Result<Verdict> {
     match command {
-        Command::Floor(args) => yardsticks::run(&args),
+        Command::Floor(args) => yardsticks::run(args),
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Args {
 }
 
 /// Two equal loops that differ by more than this mean that the machine is too restless for any other ratio.
-const NOISE: Goal = Goal::Between(0.8, 1.25);
+const NOISE: Goal = Goal { least: 0.8, most: 1.25 };
 const CONNECTIONS: u32 = 64;
 const RECORD: u32 = 256;
 

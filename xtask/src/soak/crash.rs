@@ -39,7 +39,9 @@ pub(crate) fn run(victim: &mut impl Victim, rounds: u32, seed: Option<u64>) -> R
         let damage = victim.damage()?;
         if !damage.is_empty() {
             println!("round {round}: killed {moment:?} after its start");
-            damage.iter().for_each(|damage| println!("  {damage}"));
+            for damage in damage {
+                println!("  {damage}");
+            }
             println!("repeat with --seed {seed} --rounds {round}");
             return Ok(Verdict::Bad);
         }
@@ -63,7 +65,7 @@ impl Moments {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        let span = (LATEST - EARLIEST).as_micros();
+        let span = LATEST.saturating_sub(EARLIEST).as_micros();
         let offset = u64::try_from(u128::from(mixed) % span).unwrap_or_default();
         EARLIEST + Duration::from_micros(offset)
     }

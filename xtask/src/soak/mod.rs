@@ -13,15 +13,18 @@ use crate::Verdict;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Kill with SIGKILL at random moments; nothing that was acknowledged may be gone
-    Crash {
-        #[arg(long, default_value_t = 100)]
-        rounds: u32,
-        /// Repeats the moments of an earlier run
-        #[arg(long)]
-        seed: Option<u64>,
-        #[arg(long, value_enum, default_value_t = Which::Append)]
-        victim: Which,
-    },
+    Crash(Args),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[arg(long, default_value_t = 100)]
+    rounds: u32,
+    /// Repeats the moments of an earlier run
+    #[arg(long)]
+    seed: Option<u64>,
+    #[arg(long, value_enum, default_value_t = Which::Append)]
+    victim: Which,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,10 +33,10 @@ pub(crate) enum Which {
     Append,
 }
 
-pub(crate) fn run(command: Command) -> Result<Verdict> {
-    let Command::Crash { rounds, seed, victim } = command;
-    let mut victim = match victim {
+pub(crate) fn run(command: &Command) -> Result<Verdict> {
+    let Command::Crash(args) = command;
+    let mut victim = match args.victim {
         Which::Append => append::AppendLoop::new()?,
     };
-    crash::run(&mut victim, rounds, seed)
+    crash::run(&mut victim, args.rounds, args.seed)
 }

@@ -55,7 +55,7 @@ mod tests {
         for line in [
             format!("let a = \"{}main\";", FOLDERS[0]),
             format!("cd {}.cargo", FOLDERS[1]),
-            format!("{}alice/x", HOMES),
+            format!("{HOMES}alice/x"),
             format!("see {NEIGHBOUR}/design"),
         ] {
             let findings = check(&[file("docs/a.md", &format!("first\n{line}\n"))]);

@@ -29,6 +29,8 @@ pub(super) enum Kind {
     PathSeparator,
     /// A string or byte string as written, quotes and escapes included.
     Text(String),
+    /// An opening bracket of any kind; what it holds follows.
+    Group,
     Other,
 }
 
@@ -106,8 +108,9 @@ impl Source {
         let mut used = 1;
         let kind = match tree {
             TokenTree::Group(group) => {
+                self.tokens.push(Token { line, kind: Kind::Group, test });
                 self.flatten(group.stream(), test);
-                Kind::Other
+                return used;
             }
             TokenTree::Ident(word) => Kind::Word(word.to_string()),
             TokenTree::Punct(mark) => match next {

@@ -11,9 +11,10 @@ const REMEDY: &str = "finish it, or leave it out and open an issue";
 pub(super) fn check(sources: &[Source], files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in sources {
-        for pair in source.tokens.windows(2) {
-            if let [name, bang] = pair
+        for called in source.tokens.windows(3) {
+            if let [name, bang, arguments] = called
                 && bang.kind == Kind::Mark('!')
+                && arguments.kind == Kind::Group
                 && let Kind::Word(word) = &name.kind
                 && MACROS.contains(&word.as_str())
             {

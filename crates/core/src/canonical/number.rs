@@ -266,7 +266,7 @@ fn even_of_a_tie(value: f64, text: &str) -> Option<Number> {
     let even = below + below % 2;
     let exp = exponent.parse::<i64>().ok()? - i64::try_from(len).ok()? + 1;
     let number = build(value.is_sign_negative(), &even.to_string(), exp);
-    (number.to_f64_lossy() == value).then_some(number)
+    (number.to_f64_lossy().to_bits() == value.to_bits()).then_some(number)
 }
 
 fn read(literal: &str) -> Result<Number, NumberError> {

@@ -48,7 +48,8 @@ fn doubles_are_written_as_rfc_8785_publishes() {
         let number = Number::from_f64(f64::from_bits(*bits)).unwrap();
         assert_eq!(Value::Number(number.clone()).to_canonical_string(), *expected);
         assert_eq!(canonical(expected), *expected);
-        assert_eq!(number.as_f64().unwrap(), f64::from_bits(*bits));
+        let minus_zero = 1 << 63;
+        assert_eq!(number.as_f64().map(f64::to_bits), Some(if *bits == minus_zero { 0 } else { *bits }));
     }
     assert_eq!(Number::from_f64(f64::NAN), None);
     assert_eq!(Number::from_f64(f64::INFINITY), None);

@@ -15,6 +15,7 @@ use crate::people::{Cooling, People};
 use crate::quorum::{self, Candidate};
 use crate::request::{Approval, Request, Stage, TransitionError};
 use crate::throttle::Throttle;
+use crate::time::Micros;
 
 /// As what somebody answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,16 +92,20 @@ pub struct AnswerInput<'a> {
 }
 
 /// Whether, and as what, this person may answer now. Asked before anything is verified, so that no code is burnt for nothing.
-pub fn may_answer(request: &Request, person: &PersonRef, people: &People) -> Result<Role, Rejection> {
+pub fn may_answer(request: &Request, person: &PersonRef, people: &People, now: Micros) -> Result<Role, Rejection> {
+    // The deadline counts from its moment on, whether or not its timer has fired yet.
+    if request.is_pending() && now >= request.deadline {
+        return Err(Rejection::Over("expired"));
+    }
     if !matches!(request.stage, Stage::Challenged { .. }) {
         return Err(Rejection::Over(request.stage.name()));
     }
     if !people.is_active(person.id) {
         return Err(Rejection::NotEligible);
     }
-    let now = progress(request, people);
+    let so_far = progress(request, people);
     if request.person.as_ref().is_some_and(|requester| requester.id == person.id) {
-        return match now.confirm {
+        return match so_far.confirm {
             Some(false) => Ok(Role::Confirm),
             Some(true) => Err(Rejection::AlreadyAnswered),
             None => Err(Rejection::OwnRequest),
@@ -109,7 +114,7 @@ pub fn may_answer(request: &Request, person: &PersonRef, people: &People) -> Res
     if request.approvals().iter().any(|approval| approval.evidence.person.id == person.id) {
         return Err(Rejection::AlreadyAnswered);
     }
-    let eligible = now.slots.iter().any(|slot| people.may_fill(person.id, &slot.group));
+    let eligible = so_far.slots.iter().any(|slot| people.may_fill(person.id, &slot.group));
     if !eligible {
         return Err(Rejection::NotEligible);
     }
@@ -119,7 +124,7 @@ pub fn may_answer(request: &Request, person: &PersonRef, people: &People) -> Res
 /// Counts the answer, or records why it does not count. Both commit.
 pub fn answer(input: AnswerInput<'_>, ctx: &mut Ctx) -> Result<(Step, Result<(), Rejection>), TransitionError> {
     let AnswerInput { request, person, checked, throttle, people, cooling } = input;
-    let role = match may_answer(&request, person, people) {
+    let role = match may_answer(&request, person, people, ctx.now) {
         Ok(role) => role,
         Err(why) => return Ok((Step::of(request), Err(why))),
     };
@@ -154,7 +159,7 @@ pub fn answer(input: AnswerInput<'_>, ctx: &mut Ctx) -> Result<(Step, Result<(),
         step.transition(|request| request.approve(Approval { evidence: record, own: role == Role::Confirm }))?;
     step.entry(ctx, EntryKind::RequestAnswered, clear, fields);
     if progress(&step.request, people).is_met() {
-        step = grant(step, ctx)?;
+        step = grant(step, cooling, ctx)?;
         let payload = Value::object([("request", step.request.id.to_string())]);
         let write = ctx.outbox("notice.granted", &payload);
         step.write(write);

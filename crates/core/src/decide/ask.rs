@@ -14,7 +14,7 @@ use crate::identity::PersonRef;
 use crate::ids::{ChallengeId, GrantId, RequestId};
 use crate::names::AccountName;
 use crate::operation::{OPERATION_FIELD, Operation};
-use crate::people::People;
+use crate::people::{Cooling, People};
 use crate::principal::Principal;
 use crate::quorum;
 use crate::request::{Challenge, PutTo, Request, Stage, TransitionError};
@@ -31,6 +31,7 @@ pub struct AskInput<'a> {
     pub decision: Decision,
     /// The members of all groups that the demands name, as they stand now.
     pub people: &'a People,
+    pub cooling: Cooling,
     /// A shorter time to answer than policy gives, if the requester wants one.
     pub deadline: Option<Duration>,
 }
@@ -84,6 +85,7 @@ pub fn ask(input: AskInput<'_>, ctx: &mut Ctx) -> Result<Step, AskRefused> {
         bounds: requirements.bounds,
         relayed: requirements.relayed,
         last_entry_at: ctx.now,
+        entries: 0,
         stage: Stage::Asked,
     };
     request.digest = request.operation.digest(&salt, request.asked());
@@ -111,7 +113,7 @@ pub fn ask(input: AskInput<'_>, ctx: &mut Ctx) -> Result<Step, AskRefused> {
     }
     // Nothing needs an answer: the request is met as soon as it is asked.
     if progress(&step.request, input.people).is_met() {
-        return grant(step, ctx).map_err(AskRefused::from);
+        return grant(step, input.cooling, ctx).map_err(AskRefused::from);
     }
     challenge(step, ctx).map_err(AskRefused::from)
 }
@@ -145,7 +147,7 @@ fn challenge(step: Step, ctx: &mut Ctx) -> Result<Step, TransitionError> {
 }
 
 /// All demands are met: the request becomes a right.
-pub(super) fn grant(step: Step, ctx: &mut Ctx) -> Result<Step, TransitionError> {
+pub(super) fn grant(step: Step, cooling: Cooling, ctx: &mut Ctx) -> Result<Step, TransitionError> {
     let Bounds { not_before, ttl, uses } = step.request.bounds;
     let begin = ctx.now.plus(not_before);
     let grant = Grant {
@@ -158,7 +160,9 @@ pub(super) fn grant(step: Step, ctx: &mut Ctx) -> Result<Step, TransitionError> 
     };
     let (id, expires_at) = (step.request.id, grant.expires_at);
     let was_challenged = matches!(step.request.stage, Stage::Challenged { .. });
-    let clear = vec![("uses", Value::from(i64::from(uses)))];
+    // While there is one administrator nothing waits for a countersignature, and each receipt says so.
+    let clear =
+        vec![("uses", Value::from(i64::from(uses))), ("sole_administrator", Value::from(cooling.administrators <= 1))];
     let fields = vec![
         ctx.field("grant", grant.id.to_string()),
         ctx.field("not_before", begin.to_string()),

@@ -39,6 +39,7 @@ pub fn deny(
     if !may_decide(&request, by, people) {
         return Err(CloseError::NotEligible);
     }
+    still_open(&request, ctx)?;
     let fields = vec![ctx.field("person", by.name.as_str()), ctx.field("why", why.as_deref())];
     let step = Step::of(request).transition(|request| request.refuse(by.clone(), ctx.now, why))?;
     Ok(closed(step, EntryKind::RequestDenied, fields, ctx))
@@ -50,6 +51,7 @@ pub fn cancel(request: Request, by: &Principal, ctx: &mut Ctx) -> Result<Step, C
     if !own {
         return Err(CloseError::NotRequester);
     }
+    still_open(&request, ctx)?;
     let fields = vec![ctx.field("by", by.name.to_string())];
     let step = Step::of(request).transition(|request| request.cancel(by.name.clone(), ctx.now))?;
     Ok(closed(step, EntryKind::RequestCancelled, fields, ctx))
@@ -107,6 +109,11 @@ fn closed(mut step: Step, kind: EntryKind, fields: Vec<crate::entry::CommittedFi
     let write = ctx.outbox("notice.decided", &payload);
     step.write(write);
     step
+}
+
+/// From its deadline on a request can only expire, whether or not its timer has fired yet.
+fn still_open(request: &Request, ctx: &Ctx) -> Result<(), TransitionError> {
+    if request.is_pending() && ctx.now >= request.deadline { Err(TransitionError::Over("expired")) } else { Ok(()) }
 }
 
 fn is_requester(request: &Request, person: &PersonRef) -> bool {

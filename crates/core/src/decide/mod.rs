@@ -9,7 +9,9 @@ mod release;
 pub use answer::{AnswerInput, Checked, Rejection, Role, answer, may_answer};
 pub use ask::{AskInput, AskRefused, ask};
 pub use close::{CloseError, cancel, deny, end_grant, expire, revoke};
-pub use release::{BeginInput, ReleaseRefused, begin, close_in_doubt, doubt, finish, refuse, renew, within_grant};
+pub use release::{
+    BeginInput, Handling, ReleaseRefused, begin, close_in_doubt, doubt, finish, refuse, renew, within_grant,
+};
 
 use sha2::{Digest as _, Sha256};
 
@@ -146,6 +148,10 @@ impl Step {
     ) {
         let at = ctx.now.max(self.request.last_entry_at.next());
         self.request.last_entry_at = at;
+        // Numbered, so that a receipt that leaves one out is told from a whole one.
+        self.request.entries += 1;
+        let mut clear = clear;
+        clear.push(("seq", Value::from(self.request.entries)));
         self.changes.entries.push(EntryDraft {
             id: EntryId::new(at, ctx.tail()),
             at,

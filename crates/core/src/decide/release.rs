@@ -5,7 +5,6 @@ use crate::canonical::Value;
 use crate::changes::{Changes, Timer, TimerKind, Write};
 use crate::digest::Digest;
 use crate::entry::EntryKind;
-use crate::grant::GrantError;
 use crate::identity::PersonRef;
 use crate::ids::ReleaseId;
 use crate::people::People;
@@ -25,9 +24,16 @@ pub struct BeginInput<'a> {
     pub id: ReleaseId,
     /// SHA-256 of what is about to be let go.
     pub fingerprint: Digest,
-    /// Who holds the lease, and until when.
-    pub owner: String,
-    pub lease_until: Micros,
+    pub handling: Handling,
+}
+
+/// What becomes of a release after it has begun.
+#[derive(Clone, Debug)]
+pub enum Handling {
+    /// Somebody acts on it and reports: an intent with a lease.
+    Leased { owner: String, until: Micros },
+    /// The thing is signed and complete when it is let go; nobody reports anything.
+    AtOnce { outcome: String },
 }
 
 /// Why nothing is let go.
@@ -47,7 +53,7 @@ pub enum ReleaseRefused {
 
 /// Takes one use and writes the intent.
 pub fn begin(input: BeginInput<'_>, ctx: &mut Ctx) -> Result<(Step, Release), ReleaseRefused> {
-    let BeginInput { request, principal, denied_today, people, id, fingerprint, owner, lease_until } = input;
+    let BeginInput { request, principal, denied_today, people, id, fingerprint, handling } = input;
     let own = request.account == principal.account
         || matches!((&request.person, &principal.person), (Some(asked), Some(uses)) if asked.id == uses.id);
     if !own {
@@ -67,20 +73,18 @@ pub fn begin(input: BeginInput<'_>, ctx: &mut Ctx) -> Result<(Step, Release), Re
     {
         return Err(ReleaseRefused::NoLongerEligible);
     }
-    let subject = request.id;
-    let release = Release {
-        id,
-        request: subject,
-        version: 1,
-        begun_at: ctx.now,
-        fingerprint,
-        state: ReleaseState::Intended { owner, lease_until },
+    let step = Step::of(request);
+    let (owner, until) = match handling {
+        Handling::AtOnce { outcome } => return Ok(within_grant(step, id, fingerprint, outcome, ctx)?),
+        Handling::Leased { owner, until } => (owner, until),
     };
-    let mut step = Step::of(request).transition(|request| request.with_grant(|grant| grant.use_once(ctx.now)))?;
+    let mut step = step.transition(|request| request.with_grant(|grant| grant.use_once(ctx.now)))?;
+    let state = ReleaseState::Intended { owner, lease_until: until };
+    let release = Release { id, request: step.request.id, version: 1, begun_at: ctx.now, fingerprint, state };
     let fields = vec![ctx.field("release", id.to_string()), ctx.field("by", principal.name.to_string())];
     step.entry(ctx, EntryKind::ReleaseIntended, vec![("fingerprint", Value::from(fingerprint.to_string()))], fields);
     step.write(Write::InsertRelease(Box::new(release.clone())));
-    step.write(Write::SetTimer(Timer::lease(id, lease_until)));
+    step.write(Write::SetTimer(Timer::lease(id, until)));
     Ok((step, release))
 }
 
@@ -99,18 +103,12 @@ pub fn within_grant(
     fingerprint: Digest,
     outcome: String,
     ctx: &mut Ctx,
-) -> Result<(Step, Release), GrantError> {
+) -> Result<(Step, Release), TransitionError> {
     let subject = step.request.id;
     let result = ReleaseResult { outcome: outcome.clone(), reported_by: ReportedBy::Server };
     let state = ReleaseState::Done { at: ctx.now, result };
     let release = Release { id, request: subject, version: 1, begun_at: ctx.now, fingerprint, state };
-    let mut step =
-        step.transition(|request| request.with_grant(|grant| grant.use_once(ctx.now))).map_err(
-            |error| match error {
-                TransitionError::Grant(error) => error,
-                _ => GrantError::Ended,
-            },
-        )?;
+    let mut step = step.transition(|request| request.with_grant(|grant| grant.use_once(ctx.now)))?;
     let fields = vec![ctx.field("release", id.to_string()), ctx.field("outcome", outcome)];
     let clear = vec![
         ("fingerprint", Value::from(fingerprint.to_string())),

@@ -1,0 +1,84 @@
+//! The one way into the database, and so into the ledger.
+
+use countersign_core::changes::{Changes, Write};
+use countersign_core::decide::Ctx;
+use countersign_core::ids::RequestId;
+use countersign_keys::random;
+use countersign_store::{Commit, EntryRow, SystemWrite};
+
+use crate::{Engine, EngineError};
+
+/// How often a verb decides again before it says that the service is busy. Each time somebody else got ahead, so the queue as a whole moves.
+const TRIES: u32 = 200;
+
+/// Counts the attempts of one verb.
+#[derive(Debug, Default)]
+pub(crate) struct Tries(u32);
+
+impl Tries {
+    /// Whether a row that moved is reason enough to decide again.
+    pub(crate) async fn again(&mut self, error: &EngineError) -> bool {
+        self.0 += 1;
+        // Lets the others of this thread finish first.
+        tokio::task::yield_now().await;
+        matches!(error, EngineError::Moved) && self.0 < TRIES
+    }
+}
+
+/// Runs an attempt until no row moves under it.
+macro_rules! decide_again {
+    ($attempt:expr) => {{
+        let mut tries = $crate::commit::Tries::default();
+        loop {
+            match $attempt.await {
+                Err(error) if tries.again(&error).await => {}
+                other => break other,
+            }
+        }
+    }};
+}
+pub(crate) use decide_again;
+
+impl Engine {
+    /// The circumstances of one decision.
+    pub(crate) fn ctx(&self) -> Result<Ctx, EngineError> {
+        let seed = random::bytes::<32>(self.inner.random.as_ref()).map_err(EngineError::internal)?;
+        Ok(Ctx::new(self.now(), seed))
+    }
+
+    /// Writes all of it, or nothing. Returns when it is durable.
+    pub(crate) async fn commit(&self, changes: Changes) -> Result<(), EngineError> {
+        self.commit_with(changes, Vec::new()).await
+    }
+
+    pub(crate) async fn commit_with(&self, changes: Changes, system: Vec<SystemWrite>) -> Result<(), EngineError> {
+        let Changes { writes, entries } = changes;
+        let touched = touched(&writes);
+        let entries = self.encode(entries)?;
+        let has_entries = !entries.is_empty();
+        self.inner.store.commit(Commit { writes, entries, system }).await?;
+        if has_entries {
+            self.inner.committed.notify_one();
+        }
+        for request in touched {
+            self.inner.wakeups.wake(request);
+        }
+        Ok(())
+    }
+
+    fn encode(&self, drafts: Vec<countersign_core::entry::EntryDraft>) -> Result<Vec<EntryRow>, EngineError> {
+        drafts.iter().map(|draft| self.inner.keys.encode(draft)).collect()
+    }
+}
+
+/// The requests whose waiters want to look again.
+fn touched(writes: &[Write]) -> Vec<RequestId> {
+    writes
+        .iter()
+        .filter_map(|write| match write {
+            Write::InsertRequest(request) | Write::UpdateRequest { request, .. } => Some(request.id),
+            Write::InsertRelease(release) | Write::UpdateRelease(release) => Some(release.request),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,16 @@
+//! The verbs: ask, answer, deny, cancel, revoke, release, wait, and what time does by itself.
+
+mod answer;
+mod ask;
+mod close;
+mod release;
+mod timers;
+mod view;
+mod wait;
+
+pub use answer::Proof;
+pub(crate) use answer::{admitted, answering};
+pub use ask::{Ask, Asked, Idempotency};
+pub use release::{LEASE, RENEW_EVERY, Released};
+pub use view::{May, Page, View, You};
+pub(crate) use wait::Wakeups;

@@ -1,0 +1,102 @@
+//! What time does by itself: deadlines, the end of grants, leases that were not renewed. Timers are rows; the commit that acts on one removes it.
+
+use std::time::Duration;
+
+use countersign_core::changes::{Changes, Timer, TimerKind, Write};
+use countersign_core::decide::{self, Step};
+use countersign_core::ids::{ReleaseId, RequestId};
+use countersign_core::release::ReleaseError;
+use countersign_core::request::TransitionError;
+use countersign_store::{DueTimers, ReleaseWithRequest, RequestById};
+use tokio_util::sync::CancellationToken;
+
+use crate::commit::decide_again;
+use crate::{Engine, EngineError};
+
+const TICK: Duration = Duration::from_millis(250);
+const BATCH: u32 = 256;
+
+impl Engine {
+    /// Acts on due timers until told to stop.
+    pub async fn run_timers(&self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.fire_due().await {
+                tracing::error!(%error, "timers could not be read; trying again");
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
+
+    /// Acts on everything that is due now. Returns how many timers were acted on.
+    pub async fn fire_due(&self) -> Result<usize, EngineError> {
+        let due = self.inner.store.load(DueTimers { now: self.now(), limit: BATCH }).await?;
+        let mut fired = 0;
+        for timer in due {
+            match decide_again!(self.fire(&timer)) {
+                Ok(()) => fired += 1,
+                // One timer that can't be acted on must not keep the others from their turn.
+                Err(error) => {
+                    tracing::error!(%error, kind = timer.kind.as_str(), subject = timer.subject, "a timer failed")
+                }
+            }
+        }
+        Ok(fired)
+    }
+
+    async fn fire(&self, timer: &Timer) -> Result<(), EngineError> {
+        let mut ctx = self.ctx()?;
+        let step = match timer.kind {
+            TimerKind::RequestDeadline => {
+                let request = self.inner.store.load(RequestById(id(timer)?)).await?;
+                request.map(|request| settled(decide::expire(request, &mut ctx))).transpose()?
+            }
+            TimerKind::GrantEnd => {
+                let request = self.inner.store.load(RequestById(id(timer)?)).await?;
+                request.map(|request| settled(decide::end_grant(request, &mut ctx))).transpose()?
+            }
+            TimerKind::ReleaseLease => {
+                let subject: ReleaseId = timer.subject.parse().map_err(EngineError::internal)?;
+                match self.inner.store.load(ReleaseWithRequest(subject)).await? {
+                    Some((release, request)) => match decide::doubt(request, release, &mut ctx) {
+                        Ok((step, _)) => Some(Settled::Step(Box::new(step))),
+                        Err(ReleaseError::StillLeased) => Some(Settled::NotDue),
+                        Err(ReleaseError::Over | ReleaseError::NotOwner) => None,
+                    },
+                    None => None,
+                }
+            }
+        };
+        match step {
+            Some(Settled::NotDue) => Ok(()),
+            Some(Settled::Step(step)) => self.commit(step.finish().1).await,
+            // What it was about is over already: only the row is left to remove.
+            Some(Settled::Over) | None => {
+                let write = Write::ClearTimer { kind: timer.kind, subject: timer.subject.clone() };
+                self.commit(Changes { writes: vec![write], entries: Vec::new() }).await
+            }
+        }
+    }
+}
+
+/// What a due timer leads to.
+enum Settled {
+    Step(Box<Step>),
+    NotDue,
+    Over,
+}
+
+fn settled(result: Result<Step, TransitionError>) -> Result<Settled, EngineError> {
+    match result {
+        Ok(step) => Ok(Settled::Step(Box::new(step))),
+        Err(TransitionError::NotDue) => Ok(Settled::NotDue),
+        Err(TransitionError::Over(_) | TransitionError::NotGranted) => Ok(Settled::Over),
+        Err(error @ TransitionError::Grant(_)) => Err(error.into()),
+    }
+}
+
+fn id(timer: &Timer) -> Result<RequestId, EngineError> {
+    timer.subject.parse().map_err(EngineError::internal)
+}

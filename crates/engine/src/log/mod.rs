@@ -1,0 +1,7 @@
+//! The transparency log of a running service: entries get their place in the tree, checkpoints are signed, tiles and receipts are served.
+
+mod receipt;
+mod sequencer;
+mod serve;
+
+pub use serve::{LogInfo, Resource};

@@ -1,0 +1,195 @@
+//! The policy in force. It lives in the database; a file is only a proposal.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use countersign_core::decision::Decision;
+use countersign_core::digest::Digest;
+use countersign_core::names::GroupName;
+use countersign_core::operation::Operation;
+use countersign_core::people::{Cooling, People};
+use countersign_core::principal::Principal;
+use countersign_policy::{Builtin, Explanation, Policy, Query, SupplyFacts, SupplyView};
+use countersign_store::{ActivePolicy as LoadActivePolicy, PeopleOf, PeopleRows, PersonByName, Store};
+
+use crate::{Engine, EngineError};
+
+/// The parsed text that decides now.
+#[derive(Debug)]
+pub(crate) struct ActivePolicy(RwLock<Arc<Policy>>);
+
+impl ActivePolicy {
+    pub(crate) async fn load(store: &Store) -> Result<Self, EngineError> {
+        Ok(Self(RwLock::new(Arc::new(read(store).await?))))
+    }
+
+    pub(crate) fn get(&self) -> Arc<Policy> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) async fn refresh(&self, store: &Store) -> Result<(), EngineError> {
+        let policy = Arc::new(read(store).await?);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = policy;
+        Ok(())
+    }
+}
+
+async fn read(store: &Store) -> Result<Policy, EngineError> {
+    let row = store.load(LoadActivePolicy).await?;
+    let row =
+        row.ok_or_else(|| EngineError::Internal("the database holds no policy; run `countersign init` first".into()))?;
+    Policy::parse(&row.text, "policy").map_err(|errors| EngineError::Internal(join(&errors)))
+}
+
+/// What a check of a policy text found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyReport {
+    pub digest: Digest,
+    /// Each with file, line, rule and what to do. Empty when the text could be applied.
+    pub errors: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// An explanation, and the people who could fill each place.
+#[derive(Debug)]
+pub struct Explained {
+    pub decision: Decision,
+    pub explanation: Explanation,
+}
+
+impl Engine {
+    pub(crate) fn cooling(&self, administrators: usize) -> Cooling {
+        Cooling { period: self.inner.config.cooling, administrators }
+    }
+
+    /// Rows as they were just read, judged.
+    pub(crate) fn judge(&self, rows: &PeopleRows) -> (People, Cooling) {
+        let cooling = self.cooling(rows.administrators);
+        (People::judge(&rows.persons, &rows.memberships, &rows.authenticators, cooling, self.now()), cooling)
+    }
+
+    /// What the policy in force says of this operation of this principal.
+    pub(crate) async fn decide(
+        &self,
+        principal: &Principal,
+        operation: &Operation,
+        reason: Option<&str>,
+    ) -> Result<Decision, EngineError> {
+        let (groups, builtin) = self.standing(principal).await?;
+        let policy = self.inner.policy.get();
+        Ok(policy.decide(&query(principal, operation, reason, &groups, &builtin)))
+    }
+
+    /// Whether a deny rule of today's policy matches.
+    pub(crate) async fn denied_today(
+        &self,
+        principal: &Principal,
+        operation: &Operation,
+        reason: Option<&str>,
+    ) -> Result<Option<String>, EngineError> {
+        let (groups, builtin) = self.standing(principal).await?;
+        let policy = self.inner.policy.get();
+        Ok(policy.denied(&query(principal, operation, reason, &groups, &builtin)))
+    }
+
+    async fn standing(&self, principal: &Principal) -> Result<(BTreeSet<GroupName>, Builtin), EngineError> {
+        let persons = principal.person.iter().map(|person| person.id).collect();
+        let rows = self.inner.store.load(PeopleOf { persons, groups: Vec::new() }).await?;
+        let (people, cooling) = self.judge(&rows);
+        let standing = principal.person.as_ref().and_then(|person| people.get(person.id));
+        let groups = standing.map(|standing| standing.groups.clone()).unwrap_or_default();
+        Ok((groups, Builtin { administrators: cooling.administrators }))
+    }
+
+    /// The text in force and its digest.
+    pub fn policy(&self) -> (Digest, String) {
+        let policy = self.inner.policy.get();
+        (policy.digest(), policy.text().to_owned())
+    }
+
+    /// Checks a text against the people that there are, as `policy apply` would.
+    pub async fn check_policy(&self, text: &str) -> Result<PolicyReport, EngineError> {
+        let digest = Digest::sha256(text.as_bytes());
+        let policy = match Policy::parse(text, "policy.toml") {
+            Ok(policy) => policy,
+            Err(errors) => {
+                let errors = errors.iter().map(ToString::to_string).collect();
+                return Ok(PolicyReport { digest, errors, warnings: Vec::new() });
+            }
+        };
+        let groups: Vec<_> = policy.groups_named().into_iter().collect();
+        let existing = self.inner.store.load(countersign_store::ListGroups).await?;
+        let rows = self.inner.store.load(PeopleOf { persons: Vec::new(), groups }).await?;
+        // What is still cooling will count soon: a policy is judged by who there is, a request by who counts now.
+        let cooling = Cooling { period: std::time::Duration::ZERO, administrators: 1 };
+        let people = People::judge(&rows.persons, &rows.memberships, &rows.authenticators, cooling, self.now());
+        let existing: BTreeSet<_> = existing.into_iter().map(|row| row.group).collect();
+        let facts = SupplyFacts { groups: &existing, people: &people };
+        let supply = policy.check_supply(&facts);
+        Ok(PolicyReport {
+            digest,
+            errors: supply.errors.iter().map(ToString::to_string).collect(),
+            warnings: supply.warnings.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Why policy says what it says about an operation of `name` (or of the caller), and who could answer. Others than the caller himself are explained to
+    /// administrators alone, because an explanation tells who is in which group.
+    pub async fn explain(
+        &self,
+        principal: &Principal,
+        name: Option<&str>,
+        operation: &Operation,
+        reason: Option<&str>,
+    ) -> Result<Explained, EngineError> {
+        let own = name.is_none_or(|name| principal.person.as_ref().is_some_and(|person| person.name == name));
+        let person = if own {
+            principal.person.clone()
+        } else {
+            self.require_administrator(principal).await?;
+            let row = self.inner.store.load(PersonByName(name.unwrap_or_default().to_owned())).await?;
+            Some(row.ok_or(EngineError::NotFound("person"))?.reference())
+        };
+        let policy = self.inner.policy.get();
+        let persons = person.iter().map(|person| person.id).collect();
+        let mut groups = policy.groups_named();
+        groups.insert(GroupName::administrators());
+        let rows = self.inner.store.load(PeopleOf { persons, groups: groups.into_iter().collect() }).await?;
+        let (people, cooling) = self.judge(&rows);
+        let standing = person.as_ref().and_then(|person| people.get(person.id));
+        let groups = standing.map(|standing| standing.groups.clone()).unwrap_or_default();
+        let builtin = Builtin { administrators: cooling.administrators };
+        let account = if own { principal.name.clone() } else { account_of(person.as_ref().map_or("", |p| &p.name))? };
+        let query = Query {
+            operation,
+            account: &account,
+            person: person.as_ref().map(|person| person.name.as_str()),
+            groups: &groups,
+            reason,
+            builtin: &builtin,
+        };
+        let decision = policy.decide(&query);
+        let view = SupplyView { people: &people, requester: person.as_ref().map(|person| person.id) };
+        let explanation = policy.explain(&query, &view);
+        Ok(Explained { decision, explanation })
+    }
+}
+
+fn account_of(name: &str) -> Result<countersign_core::names::AccountName, EngineError> {
+    name.parse().map_err(|error: countersign_core::names::NameError| EngineError::Invalid(error.to_string()))
+}
+
+fn query<'a>(
+    principal: &'a Principal,
+    operation: &'a Operation,
+    reason: Option<&'a str>,
+    groups: &'a BTreeSet<GroupName>,
+    builtin: &'a Builtin,
+) -> Query<'a> {
+    let person = principal.person.as_ref().map(|person| person.name.as_str());
+    Query { operation, account: &principal.name, person, groups, reason, builtin }
+}
+
+pub(crate) fn join<E: ToString>(errors: &[E]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,23 @@
+//! The SQLite driver: one writer, several readers, one process.
+
+mod connection;
+mod open;
+mod pool;
+mod writer;
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+pub(crate) use connection::Connection;
+pub(crate) use open::{Opened, open};
+pub(crate) use pool::Pool;
+pub(crate) use writer::{Counters, Job, Op, Reply, Writer};
+
+/// Runs a future of this driver. None of them ever waits, because no statement does; `None` would mean that one did.
+fn now<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}

@@ -1,0 +1,126 @@
+//! Opening: what is kept, what is refused, and what is said.
+
+use std::sync::Arc;
+
+use countersign_core::changes::Write;
+use countersign_store::testing::{self, FaultPlan, When};
+use countersign_store::{
+    Commit, CommitError, MetaExpectation, MetaGet, PersonById, Store, StoreConfig, StoreError, SystemWrite,
+};
+
+use crate::support::{NOW, config, open, person, write};
+
+#[tokio::test]
+async fn a_second_process_is_refused_and_a_closed_store_opens_again() {
+    let (store, folder) = open();
+    write(&store, vec![Write::InsertPerson(person(1))]).await;
+    let error = Store::open(&config(folder.path())).unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    drop(store);
+    let store = Store::open(&config(folder.path())).unwrap();
+    assert_eq!(store.load(PersonById(person(1).id)).await.unwrap(), Some(person(1)));
+}
+
+#[test]
+fn a_newer_schema_is_refused_with_both_numbers() {
+    let (store, folder) = open();
+    drop(store);
+    let connection = rusqlite::Connection::open(folder.path().join("countersign.db")).unwrap();
+    let insert = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
+        VALUES (99, 'later', '2030-01-01T00:00:00Z', '1')";
+    connection.execute(insert, []).unwrap();
+    drop(connection);
+    let error = Store::open(&config(folder.path())).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
+}
+
+#[test]
+fn an_edited_schema_history_is_refused() {
+    let (store, folder) = open();
+    drop(store);
+    let connection = rusqlite::Connection::open(folder.path().join("countersign.db")).unwrap();
+    connection.execute("UPDATE refinery_schema_history SET checksum = '1' WHERE version = 1", []).unwrap();
+    drop(connection);
+    assert!(matches!(Store::open(&config(folder.path())), Err(StoreError::Altered(_))));
+}
+
+#[test]
+fn what_is_no_database_is_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("countersign.db");
+    let text = "a letter to my aunt, somewhat longer than the header of a database would be, so that SQLite reads it"
+        .repeat(20);
+    std::fs::write(&path, &text).unwrap();
+    let error = Store::open(&StoreConfig::Sqlite { path: path.clone() }).unwrap_err();
+    assert!(matches!(error, StoreError::NotADatabase { .. }), "{error}");
+    assert_eq!(std::fs::read_to_string(path).unwrap(), text);
+}
+
+#[test]
+fn a_folder_that_cant_be_used_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing").join("countersign.db");
+    let error = Store::open(&StoreConfig::Sqlite { path: missing.clone() }).unwrap_err();
+    assert!(matches!(error, StoreError::NotWritable { .. }));
+    assert!(error.to_string().contains(missing.to_str().unwrap()) && error.to_string().contains("does not exist"));
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let below = Store::open(&StoreConfig::Sqlite { path: folder.path().join("file").join("db") });
+    assert!(matches!(below, Err(StoreError::NotWritable { .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_read_only_folder_is_refused_and_files_are_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (store, folder) = open();
+    for name in ["countersign.db", "countersign.db-wal", "countersign.db.lock"] {
+        let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name}");
+    }
+    drop(store);
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    std::fs::set_permissions(&empty, std::fs::Permissions::from_mode(0o500)).unwrap();
+    // Root may write everywhere.
+    if std::fs::write(empty.join("probe"), "").is_err() {
+        let error = Store::open(&config(&empty)).unwrap_err();
+        assert!(error.to_string().contains("make its folder writable"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn another_program_that_holds_the_file_is_named() {
+    let (store, folder) = open();
+    let other = rusqlite::Connection::open(folder.path().join("countersign.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let commit = || Commit::from(vec![Write::InsertPerson(person(1))]);
+    assert_eq!(store.commit(commit()).await, Err(CommitError::Busy));
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(store.commit(commit()).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_planned_death_happens_before_or_after_the_effect() {
+    for (when, stands) in [(When::Before, false), (When::After, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = Arc::new(FaultPlan::new(1, when));
+        let store = testing::open(&config(folder.path()), Arc::clone(&plan)).unwrap();
+        let put = |key: &str| {
+            let write = SystemWrite::PutMeta { key: key.to_owned(), value: vec![1], expect: MetaExpectation::Absent };
+            Commit::from(vec![write])
+        };
+        assert_eq!(store.commit(put("zero")).await, Ok(()));
+        assert!(!plan.hit());
+        assert_eq!(store.commit(put("one")).await, Err(CommitError::Unknown));
+        assert!(plan.hit());
+        assert_eq!(store.commit(put("two")).await, Err(CommitError::Unknown));
+        assert_eq!(store.load(MetaGet("zero".to_owned())).await, Err(StoreError::Stopped));
+        assert!(store.acquire_lease("l", "o", NOW, NOW).await.is_err());
+        drop(store);
+        let store = Store::open(&config(folder.path())).unwrap();
+        let found = |key: &str| store.load(MetaGet(key.to_owned()));
+        assert!(found("zero").await.unwrap().is_some());
+        assert_eq!(found("one").await.unwrap().is_some(), stands, "{when:?}");
+        assert!(found("two").await.unwrap().is_none());
+    }
+}
