@@ -43,9 +43,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Globals {
     /// Server to speak to, like https://countersign.example.org
-    #[arg(long, global = true, value_name = "URL", env = "COUNTERSIGN_SERVER")]
+    #[arg(long, global = true, value_name = "URL", env = "COUNTERSIGN_SERVER", hide_env_values = true)]
     pub(crate) server: Option<String>,
-    /// Folder for session, log keys and checkpoints [default: countersign in the user's configuration folder]
+    /// Folder for session, log keys and checkpoints
     #[arg(long, global = true, value_name = "DIR", env = "COUNTERSIGN_HOME", hide_env_values = true)]
     pub(crate) home: Option<PathBuf>,
     /// Act as one of the people of a demo
@@ -58,7 +58,7 @@ pub(crate) struct Globals {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Speak http:// to another machine: passwords and codes travel in clear
-    #[arg(long, global = true, hide_short_help = true)]
+    #[arg(long, global = true, hide = true)]
     pub(crate) insecure_http: bool,
 }
 

@@ -23,6 +23,12 @@ fn the_commands_of_every_day_fit_one_screen() {
 }
 
 #[test]
+fn the_first_screen_is_this() {
+    let help = Cli::command().term_width(80).render_long_help().to_string();
+    insta::assert_snapshot!(help, @"");
+}
+
+#[test]
 fn all_of_them_are_told_on_demand() {
     let mut cli = Cli::command();
     cli.build();

@@ -276,7 +276,9 @@ fn innermost(error: &reqwest::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    cause.to_string()
+    let words = cause.to_string();
+    // The number says nothing to people that the words do not.
+    words.split_once(" (os error").map_or(words.clone(), |(words, _)| words.to_owned())
 }
 
 fn in_words(problem: &Problem) -> String {

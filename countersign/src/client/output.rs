@@ -45,7 +45,7 @@ pub(crate) fn table(headings: &[&str], rows: Vec<Vec<String>>) {
         table.add_row(row.iter().map(|cell| words::visible(cell)));
     }
     for row in table.to_string().lines() {
-        line(row.trim_end());
+        line(row.strip_prefix(' ').unwrap_or(row).trim_end());
     }
 }
 

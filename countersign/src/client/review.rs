@@ -45,7 +45,7 @@ pub(super) fn outcome(view: &View) -> Vec<String> {
     if let Some(grant) = &view.grant {
         let (from, until) = (surroundings::clock(grant.not_before), surroundings::clock(grant.expires_at));
         lines.push(format!(
-            "grant    {}, {} uses left, from {from} until {until}",
+            "grant    {}, uses left: {}, from {from} until {until}",
             grant.state.as_str(),
             grant.uses_left
         ));

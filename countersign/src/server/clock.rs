@@ -10,7 +10,10 @@ use countersign_engine::Clock;
 pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place of the service where time comes from; everything else is given it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place of the service where time comes from; everything else is given it"
+    )]
     fn now(&self) -> Micros {
         let now = SystemTime::now();
         // Before 1970 the clock is plainly wrong; counting on from 0 keeps everything expired.

@@ -36,14 +36,19 @@ impl MasterKeySource {
 fn from_environment(name: &str) -> anyhow::Result<MasterKey> {
     let Some(text) = variable(name) else {
         let hint = "set it for the service only, for example with `systemd-creds` or your secret store";
-        return Err(Failure::new(format!("the environment variable {name} does not hold the master key")).hint(hint).into());
+        return Err(Failure::new(format!("the environment variable {name} does not hold the master key"))
+            .hint(hint)
+            .into());
     };
     let text = Zeroizing::new(text.into_encoded_bytes());
     let text = std::str::from_utf8(&text).map_err(|_| Failure::new(format!("{name} does not hold text")))?;
     Ok(MasterKey::from_text(text)?)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the configuration may say that the master key comes this way; nothing else of the service does")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the configuration may say that the master key comes this way; nothing else of the service does"
+)]
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

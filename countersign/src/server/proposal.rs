@@ -28,7 +28,11 @@ pub(super) async fn propose(engine: &Engine, file: &Path) {
                 "the policy file differs from the policy in force, which stays until an administrator approves: `countersign approve {request}`"
             );
         }
-        Err(EngineError::Internal(why)) => tracing::error!(file = %file.display(), why, "the policy file could not be proposed"),
-        Err(error) => tracing::error!(file = %file.display(), %error, "the policy file is refused; the policy in force stays"),
+        Err(EngineError::Internal(why)) => {
+            tracing::error!(file = %file.display(), why, "the policy file could not be proposed")
+        }
+        Err(error) => {
+            tracing::error!(file = %file.display(), %error, "the policy file is refused; the policy in force stays")
+        }
     }
 }

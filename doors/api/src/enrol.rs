@@ -1,7 +1,7 @@
 //! `/enroll/totp`: a second factor of one's own.
 
-use axum::extract::State;
 use axum::Json as Reply;
+use axum::extract::State;
 use countersign_core::ids::AuthenticatorId;
 use countersign_engine::Engine;
 use countersign_kit::{Caller, Json, NoContent, PathId, Problem, Routes, SecretText};

@@ -55,3 +55,6 @@ fn api() -> Routes<Engine> {
 fn outside() -> Routes<Engine> {
     Routes::new().with(ledger::routes).with(health::routes).with(openapi::routes)
 }
+
+#[cfg(test)]
+mod tests;

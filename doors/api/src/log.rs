@@ -1,7 +1,7 @@
 //! `GET /log`: which log this is.
 
-use axum::extract::State;
 use axum::Json as Reply;
+use axum::extract::State;
 use countersign_engine::Engine;
 use countersign_kit::{Caller, Problem, Routes};
 use serde::Serialize;

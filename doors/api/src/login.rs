@@ -1,7 +1,7 @@
 //! `POST /login`, `POST /logout`.
 
-use axum::extract::State;
 use axum::Json as Reply;
+use axum::extract::State;
 use countersign_engine::Engine;
 use countersign_kit::{Caller, Json, NoContent, Problem, Routes, SecretText, Source};
 use http::StatusCode;

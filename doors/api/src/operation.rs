@@ -15,7 +15,8 @@ pub(crate) fn operation(
     context: Option<Value>,
 ) -> Result<Operation, Problem> {
     let field = |name: &str, detail: String| Problem::malformed(format!("{name}: {detail}")).with("field", name);
-    let action = action.parse().map_err(|error: countersign_core::names::NameError| field("action", error.to_string()))?;
+    let action =
+        action.parse().map_err(|error: countersign_core::names::NameError| field("action", error.to_string()))?;
     let object = |name: &str, value: Option<Value>| match value.unwrap_or_default() {
         Value::Null => Ok(Value::object::<&str, Value>([])),
         object @ Value::Object(_) => Ok(object),

@@ -1,7 +1,7 @@
 //! `GET /people`, `GET /groups`: who there is, for administrators.
 
-use axum::extract::State;
 use axum::Json as Reply;
+use axum::extract::State;
 use countersign_core::names::Factor;
 use countersign_engine::Engine;
 use countersign_kit::{Caller, Problem, Routes};
@@ -32,7 +32,10 @@ pub(crate) struct Group {
     (status = 200, body = Vec<Person>),
     (status = 403, description = "not-permitted"),
 ))]
-pub(crate) async fn people(State(engine): State<Engine>, Caller(principal): Caller) -> Result<Reply<Vec<Person>>, Problem> {
+pub(crate) async fn people(
+    State(engine): State<Engine>,
+    Caller(principal): Caller,
+) -> Result<Reply<Vec<Person>>, Problem> {
     let people = engine.people(&principal).await?.into_iter().map(|person| Person {
         name: person.name,
         active: person.active,
@@ -48,7 +51,10 @@ pub(crate) async fn people(State(engine): State<Engine>, Caller(principal): Call
     (status = 200, body = Vec<Group>),
     (status = 403, description = "not-permitted"),
 ))]
-pub(crate) async fn groups(State(engine): State<Engine>, Caller(principal): Caller) -> Result<Reply<Vec<Group>>, Problem> {
+pub(crate) async fn groups(
+    State(engine): State<Engine>,
+    Caller(principal): Caller,
+) -> Result<Reply<Vec<Group>>, Problem> {
     let groups = engine.groups(&principal).await?.into_iter();
     Ok(Reply(groups.map(|group| Group { group: group.group.to_string(), members: group.members }).collect()))
 }

@@ -1,7 +1,7 @@
 //! `/policy`: the text in force, a check of another, and why it says what it says.
 
-use axum::extract::State;
 use axum::Json as Reply;
+use axum::extract::State;
 use countersign_core::canonical::Value;
 use countersign_engine::Engine;
 use countersign_kit::{Caller, Json, Problem, Routes};

@@ -14,7 +14,7 @@ pub(crate) fn routes(routes: Routes<Engine>) -> Routes<Engine> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FreshBody {
-    /// A code of the caller's authenticator; before there is one, the password.
+    /// A code of the caller's authenticator. Who has none yet logs in again instead.
     #[schema(value_type = String, format = Password)]
     code: SecretText,
 }
@@ -24,6 +24,7 @@ pub(crate) struct FreshBody {
     request_body = FreshBody, responses(
         (status = 204),
         (status = 401, description = "login-refused"),
+        (status = 403, description = "not-permitted"),
         (status = 429, description = "too-many-attempts"),
     ))]
 pub(crate) async fn fresh(

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::Json as Reply;
+use axum::extract::State;
 use countersign_core::identity;
 use countersign_core::ids::TokenId;
 use countersign_engine::Engine;
@@ -67,7 +67,10 @@ pub(crate) async fn create(
 
 /// The caller's tokens; all of them for an administrator.
 #[utoipa::path(get, path = "/api/countersign/v1/tokens", tag = "tokens", security(("bearer" = [])), responses((status = 200, body = Vec<Token>)))]
-pub(crate) async fn list(State(engine): State<Engine>, Caller(principal): Caller) -> Result<Reply<Vec<Token>>, Problem> {
+pub(crate) async fn list(
+    State(engine): State<Engine>,
+    Caller(principal): Caller,
+) -> Result<Reply<Vec<Token>>, Problem> {
     Ok(Reply(engine.tokens(&principal).await?.into_iter().map(Token::from).collect()))
 }
 

@@ -1,7 +1,7 @@
 //! `GET /whoami`.
 
-use axum::extract::State;
 use axum::Json as Reply;
+use axum::extract::State;
 use countersign_engine::Engine;
 use countersign_engine::identity;
 use countersign_kit::{Caller, Problem, Routes};

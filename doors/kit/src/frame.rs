@@ -88,7 +88,8 @@ async fn around(State(frame): State<Frame>, mut request: Request, next: Next) ->
     }
     line.answered = Some(response.status());
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What says nothing about it is kept by nobody.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers
         .entry(CONTENT_SECURITY_POLICY)

@@ -22,7 +22,7 @@ pub use frame::{Frame, finish};
 pub use json::{Document, Json, NoContent};
 pub use path::PathId;
 pub use problem::{Problem, Slug, not_found, wrong_method};
-pub use query::Query;
+pub use query::QueryString;
 pub use routes::Routes;
 pub use secret::SecretText;
 pub use serve::{Limits, serve};

@@ -8,9 +8,9 @@ use crate::Problem;
 
 /// The query as `T`; give `T` `deny_unknown_fields`. A parameter that comes twice is refused.
 #[derive(Clone, Copy, Debug)]
-pub struct Query<T>(pub T);
+pub struct QueryString<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryString<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
@@ -32,7 +32,7 @@ mod tests {
 
     async fn read(uri: &str) -> Option<Option<u32>> {
         let (mut parts, ()) = http::Request::builder().uri(uri).body(()).expect("a request").into_parts();
-        Query::<Page>::from_request_parts(&mut parts, &()).await.ok().map(|Query(page)| page.limit)
+        QueryString::<Page>::from_request_parts(&mut parts, &()).await.ok().map(|QueryString(page)| page.limit)
     }
 
     #[tokio::test]

@@ -68,8 +68,9 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<Exit
     let view = match wait::until_decided(&client, view).await? {
         wait::Waited::Decided(view) => *view,
         wait::Waited::Interrupted => {
+            let code = wait::left_pending(&id);
             output::note("hint: the same command again takes up where this one was");
-            return Ok(wait::left_pending(&id));
+            return Ok(code);
         }
     };
     ledger::remember(&context.home, &client).await;

@@ -298,7 +298,7 @@ fn demand(demand: &Value) -> String {
     words::visible(&match text("demand") {
         "fresh" => format!("the requester's own factor{with}"),
         "quorum" => format!(
-            "{} of {}, not the requester{with}",
+            "{} of {}{with}, not the requester",
             demand.get("k").and_then(Value::as_i64).unwrap_or(0),
             text("of")
         ),
@@ -327,3 +327,6 @@ fn contradiction(what: &str) -> Failure {
     Failure::new(format!("the receipt contradicts itself: {what}"))
         .hint("do not believe it, and ask where it comes from")
 }
+
+#[cfg(test)]
+mod tests;

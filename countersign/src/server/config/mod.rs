@@ -99,8 +99,9 @@ impl Config {
     /// Reads and checks a file.
     pub(super) fn load(file: &Path, overrides: Overrides) -> anyhow::Result<Self> {
         let text = std::fs::read(file).map_err(|error| {
-            Failure::new(format!("{} can't be read: {error}", file.display()))
-                .hint("name another one with --config, or make a new server with `countersign init --dir DIR --admin NAME`")
+            Failure::new(format!("{} can't be read: {error}", file.display())).hint(
+                "name another one with --config, or make a new server with `countersign init --dir DIR --admin NAME`",
+            )
         })?;
         let text = String::from_utf8(text).map_err(|_| Failure::new(format!("{} is not UTF-8", file.display())))?;
         Ok(Self::parse(file, &text, overrides)?)
@@ -127,12 +128,25 @@ impl Config {
                 _ => Problem { at: None, key: "data".to_owned(), what: why },
             });
         }
-        let cooling = time(&at, "security.cooling", file.security.cooling.as_ref(), COOLING, &mut problems, |cooling| {
-            if cooling.is_zero() {
-                return Err("without it a factor that one administrator reset could approve at once; give at least 1s, 24h is usual");
-            }
-            if cooling > COOLING_MAX { Err("is longer than 30d; nobody new could approve anything") } else { Ok(()) }
-        });
+        let cooling = time(
+            &at,
+            "security.cooling",
+            file.security.cooling.as_ref(),
+            COOLING,
+            &mut problems,
+            |cooling| {
+                if cooling.is_zero() {
+                    return Err(
+                        "without it a factor that one administrator reset could approve at once; give at least 1s, 24h is usual",
+                    );
+                }
+                if cooling > COOLING_MAX {
+                    Err("is longer than 30d; nobody new could approve anything")
+                } else {
+                    Ok(())
+                }
+            },
+        );
         let session_ttl =
             time(&at, "security.session_ttl", file.security.session_ttl.as_ref(), SESSION_TTL, &mut problems, |ttl| {
                 if ttl > SESSION_TTL {
@@ -245,7 +259,8 @@ fn time(
     check: impl FnOnce(Duration) -> Result<(), &'static str>,
 ) -> Duration {
     let Some(written) = written else { return default };
-    let parsed = duration::parse(written.get_ref()).ok_or("is a whole number with its unit, for example 30m, 12h or 1d");
+    let parsed =
+        duration::parse(written.get_ref()).ok_or("is a whole number with its unit, for example 30m, 12h or 1d");
     match parsed.and_then(|duration| check(duration).map(|()| duration)) {
         Ok(duration) => duration,
         Err(what) => {
@@ -266,7 +281,9 @@ fn master_key(
     let Some(written) = written else { return default };
     let span = written.span();
     let wrong = match written.into_inner() {
-        file::MasterKey { file: Some(file), env: None, command: None } => return MasterKeySource::File(folder.join(file)),
+        file::MasterKey { file: Some(file), env: None, command: None } => {
+            return MasterKeySource::File(folder.join(file));
+        }
         file::MasterKey { file: None, env: Some(name), command: None } => {
             if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
                 return MasterKeySource::Env(name);

@@ -29,7 +29,10 @@ fn paths_are_relative_to_the_file_and_defaults_lie_in_the_data() {
     assert_eq!(config.policy, Path::new("/etc/countersign/rules/policy.toml"));
     assert_eq!(config.master_key, MasterKeySource::File("/etc/countersign/key".into()));
     let config = parse("data = 'var'\n[store]\nsqlite = '/fast/cs.db'\n").unwrap();
-    assert_eq!((config.data.as_path(), config.database.as_path()), (Path::new("/etc/countersign/var"), Path::new("/fast/cs.db")));
+    assert_eq!(
+        (config.data.as_path(), config.database.as_path()),
+        (Path::new("/etc/countersign/var"), Path::new("/fast/cs.db"))
+    );
 }
 
 #[test]
@@ -66,7 +69,10 @@ fn findings_name_file_line_and_key() {
 #[test]
 fn what_is_no_toml_is_named_with_its_line() {
     assert!(refused("listen = '127.0.0.1:1'\ndata = \n").starts_with("/etc/countersign/countersign.toml:2: "));
-    assert!(refused("listen = '127.0.0.1:1'\nlisten = '127.0.0.1:2'\n").starts_with("/etc/countersign/countersign.toml:2: "));
+    assert!(
+        refused("listen = '127.0.0.1:1'\nlisten = '127.0.0.1:2'\n")
+            .starts_with("/etc/countersign/countersign.toml:2: ")
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use countersign_core::decide::{self, Step};
 use countersign_core::ids::{ReleaseId, RequestId};
 use countersign_core::release::ReleaseError;
 use countersign_core::request::TransitionError;
-use countersign_store::{DueTimers, ReleaseWithRequest, RequestById};
+use countersign_store::{Commit, DueTimers, ReleaseWithRequest, RequestById, SystemWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::decide_again;
@@ -15,13 +15,22 @@ use crate::{Engine, EngineError};
 
 const TICK: Duration = Duration::from_millis(250);
 const BATCH: u32 = 256;
+/// What is stored for a while only is swept out this often.
+const SWEEP_EVERY: Duration = Duration::from_mins(10);
 
 impl Engine {
     /// Acts on due timers until told to stop.
     pub async fn run_timers(&self, stop: CancellationToken) {
+        let mut swept = self.now();
         while !stop.is_cancelled() {
             if let Err(error) = self.fire_due().await {
                 tracing::error!(%error, "timers could not be read; trying again");
+            }
+            if self.now().since(swept) >= SWEEP_EVERY {
+                swept = self.now();
+                if let Err(error) = self.sweep().await {
+                    tracing::error!(%error, "what has expired could not be swept out; trying again");
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -44,6 +53,12 @@ impl Engine {
             }
         }
         Ok(fired)
+    }
+
+    /// Removes used idempotency keys, ended sessions and the counters of strangers who stayed away.
+    pub async fn sweep(&self) -> Result<(), EngineError> {
+        let commit = Commit::from(vec![SystemWrite::PurgeExpired { now: self.now() }]);
+        Ok(self.inner.store.commit(commit).await?)
     }
 
     async fn fire(&self, timer: &Timer) -> Result<(), EngineError> {

@@ -6,4 +6,5 @@ mod attacks;
 mod flow;
 mod guesses;
 mod log;
+mod properties;
 mod support;
