@@ -29,8 +29,9 @@ pub(crate) use server::{
     name = "countersign",
     version,
     disable_help_subcommand = true,
-    after_help = "More: serve init demo config, user group token policy ledger: see `countersign help --all`\n\
-        Exit codes: 121 denied, 122 expired, 123 cancelled, 124 refused by policy, 125 unreachable"
+    after_help = "More: serve init demo config user group token policy ledger (`help --all`)\n\
+        Exit codes of ours: 121 denied, 122 expired, 123 cancelled, 124 refused by\n\
+        policy, 125 unreachable; `run` gives the command's own"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -45,7 +46,7 @@ pub(crate) struct Globals {
     /// Server to speak to, like https://countersign.example.org
     #[arg(long, global = true, value_name = "URL", env = "COUNTERSIGN_SERVER", hide_env_values = true)]
     pub(crate) server: Option<String>,
-    /// Folder for session, log keys and checkpoints
+    /// Folder for session and log keys
     #[arg(long, global = true, value_name = "DIR", env = "COUNTERSIGN_HOME", hide_env_values = true)]
     pub(crate) home: Option<PathBuf>,
     /// Act as one of the people of a demo

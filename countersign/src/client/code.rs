@@ -13,6 +13,7 @@ pub(super) const PROMPT: &str = "Code from your authenticator app: ";
 
 #[derive(Serialize)]
 struct Answer<'a> {
+    challenge: &'a str,
     code: &'a str,
     /// Of what was on the screen: if the request is another one, the answer does not count.
     digest: &'a str,
@@ -30,9 +31,9 @@ pub(super) async fn answer(client: &Client, view: &View, from: prompt::From) -> 
     let mut left = from.tries();
     loop {
         let code = prompt::code(from, PROMPT)?;
-        let body = Answer { code: code.expose_secret(), digest: &view.digest };
+        let body = Answer { challenge, code: code.expose_secret(), digest: &view.digest };
         left -= 1;
-        match client.post(&["challenges", challenge, "answer"], &body).await {
+        match client.post(&["requests", &view.id, "answer"], &body).await {
             Ok(view) => return Ok(view),
             Err(ApiError::Problem(problem)) if problem.slug == "answer-rejected" => {
                 let mistyped = matches!(problem.why.as_deref(), Some("wrong-factor" | "used-code"));

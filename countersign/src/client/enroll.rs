@@ -58,7 +58,7 @@ pub(super) async fn enroll(context: &Context, args: &EnrollArgs) -> anyhow::Resu
         let codes = Codes { codes: [first.expose_secret(), second.expose_secret()] };
         match client.tell(Method::POST, &["enroll", "totp", &new.authenticator], Some(&codes)).await {
             Ok(()) => break,
-            Err(error) if left > 0 && error.slug() == Some("answer-rejected") => {
+            Err(error) if left > 0 && error.slug() == Some("malformed") => {
                 output::note(&super::words::visible(&error.to_string()));
             }
             Err(error) => return Err(error.into()),

@@ -117,10 +117,16 @@ pub(super) async fn until(
     }
 }
 
-pub(super) async fn news(client: &Client, view: &View) -> Result<View, ApiError> {
+async fn news(client: &Client, view: &View) -> Result<View, ApiError> {
     let (version, hold) = (view.version.to_string(), HOLD.as_secs().to_string());
     let query = [("version", version.as_str()), ("timeout_secs", hold.as_str())];
-    client.hold(&["requests", &view.id, "wait"], &query, HOLD).await
+    let asked = surroundings::now();
+    let next: View = client.hold(&["requests", &view.id, "wait"], &query, HOLD).await?;
+    // A server that is about to stop answers at once, with nothing new; it must not be asked in circles.
+    if next.version == view.version && surroundings::now().duration_since(asked).as_secs() < 1 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Ok(next)
 }
 
 /// Why a request gives nothing to run, and the exit code for it; `None` while it may still, or does.

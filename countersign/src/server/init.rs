@@ -10,6 +10,7 @@ use countersign_engine::{Bootstrap, Clock as _, NewPerson, is_bootstrapped};
 use countersign_keys::SystemRandom;
 use countersign_keys::master::MasterKey;
 use countersign_keys::totp::TotpSecret;
+use countersign_store::Store;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
@@ -41,6 +42,7 @@ pub(crate) async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     let InitArgs { dir, admin, password_stdin, json } = args;
     check_name(&admin).map_err(|error| Failure::new(format!("the administrator's name: {error}")))?;
     let plan = Plan::make(&dir)?;
+    plan.refuse_existing().await?;
     // All that can be refused is refused before anything is made.
     let password = new_password(prompt::From::stdin(password_stdin), &admin)?;
     let totp = TotpSecret::generate(&SystemRandom)?;
@@ -102,6 +104,17 @@ impl Plan {
         Ok(Self { dir: dir.to_owned(), existing })
     }
 
+    /// A database that is set up keeps its keys and people; said before anybody chose a password for nothing.
+    async fn refuse_existing(&self) -> anyhow::Result<()> {
+        let default = || self.dir.join(config::DATABASE);
+        let database = self.existing.as_ref().map_or_else(default, |config| config.database.clone());
+        if database.exists() {
+            let store = wiring::open_store(&database).await?;
+            refuse_bootstrapped(&store, &database).await?;
+        }
+        Ok(())
+    }
+
     /// The log's name: from the configuration, or else this machine's.
     fn config_name(&self) -> anyhow::Result<String> {
         if let Some(name) = self.existing.as_ref().and_then(|config| config.name.clone()) {
@@ -143,10 +156,7 @@ impl Plan {
         }
         files::private_folder(&config.data)?;
         let store = wiring::open_store(&config.database).await?;
-        if is_bootstrapped(&store).await.map_err(wiring::words)? {
-            let hint = "start it with `countersign serve`, or name another folder for another server";
-            return Err(Failure::new(format!("{} is set up already", config.database.display())).hint(hint).into());
-        }
+        refuse_bootstrapped(&store, &config.database).await?;
         if !config.policy.exists() {
             files::create(&config.policy, POLICY_TEXT.as_bytes(), 0o644)?;
             made.push(config.policy.display().to_string());
@@ -174,6 +184,14 @@ impl Plan {
         made.push(config.database.display().to_string());
         Ok(Config { name: Some(name), ..config })
     }
+}
+
+async fn refuse_bootstrapped(store: &Store, database: &Path) -> anyhow::Result<()> {
+    if is_bootstrapped(store).await.map_err(wiring::words)? {
+        let hint = "start it with `countersign serve`, or name another folder for another server";
+        return Err(Failure::new(format!("{} is set up already", database.display())).hint(hint).into());
+    }
+    Ok(())
 }
 
 fn new_password(from: prompt::From, admin: &str) -> anyhow::Result<SecretString> {

@@ -52,10 +52,9 @@ mod tests {
         let api = TABLE.iter().find(|owner| owner.name == "api").unwrap();
         assert!(!document.paths.paths.is_empty());
         for path in document.paths.paths.keys() {
-            let owned = |prefix: &&str| {
-                path == *prefix || path.strip_prefix(**prefix).is_some_and(|rest| rest.starts_with('/'))
-            };
-            assert!(api.prefixes.iter().any(|prefix| owned(&prefix)), "{path}");
+            let owned =
+                |prefix: &str| path == prefix || path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
+            assert!(api.prefixes.iter().any(|prefix| owned(prefix)), "{path}");
         }
     }
 }

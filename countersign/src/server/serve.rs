@@ -196,3 +196,76 @@ impl Signals {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use countersign_core::names::GroupName;
+    use countersign_engine::{Bootstrap, Clock as _, NewPerson};
+    use countersign_keys::SystemRandom;
+    use countersign_keys::master::MasterKey;
+
+    use super::*;
+    use crate::server::clock::SystemClock;
+
+    async fn set_up(dir: &Path, text: &str) -> Config {
+        let master = MasterKey::generate(&SystemRandom).unwrap();
+        master.create_file(&dir.join(config::MASTER_KEY)).unwrap();
+        let person = NewPerson {
+            name: "root".to_owned(),
+            password_hash: "$argon2id$v=19$m=19456,t=2,p=1$ZXhhbXBsZXNhbHQxMjM0$M8Hk75gfxj+4aGhNNRc95ARqC4M76UifcddUCtoK7eE".into(),
+            totp: None,
+            groups: vec![GroupName::administrators()],
+        };
+        let bootstrap = Bootstrap { name: "log.example.com".into(), people: vec![person], policy: "version = 1\n".into() };
+        let store = wiring::open_store(&dir.join(config::DATABASE)).await.unwrap();
+        bootstrap.run(&store, &master, &SystemRandom, SystemClock.now()).await.unwrap();
+        Config::parse(&dir.join(config::FILE), text, Overrides::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_log_keeps_its_name() {
+        let base = tempfile::tempdir().unwrap();
+        let mut config = set_up(base.path(), "name = 'log.example.com'").await;
+        assert!(open(&config, "node").await.is_ok());
+        config.name = Some("other.example.com".to_owned());
+        let error = open(&config, "node").await.unwrap_err();
+        assert!(error.to_string().contains("log.example.com/1"), "{error}");
+        config.name = None;
+        assert!(open(&config, "node").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_made_by_serve() {
+        let base = tempfile::tempdir().unwrap();
+        let config = Config::parse(&base.path().join(config::FILE), "", Overrides::default()).unwrap();
+        let error = open(&config, "node").await.unwrap_err();
+        assert!(error.to_string().contains("there is no database"), "{error}");
+        assert_eq!(std::fs::read_dir(base.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_demo_is_not_served() {
+        let base = tempfile::tempdir().unwrap();
+        std::fs::write(base.path().join(config::DEMO), "{}").unwrap();
+        std::fs::write(base.path().join(config::FILE), "").unwrap();
+        let error = serve(ServeArgs { config: None, dir: Some(base.path().to_owned()), listen: None }).await.unwrap_err();
+        assert!(error.to_string().contains("demo"), "{error}");
+        // Nor from a configuration that lies elsewhere and names it.
+        let other = tempfile::tempdir().unwrap();
+        let file = other.path().join("c.toml");
+        std::fs::write(&file, format!("data = '{}'", base.path().display())).unwrap();
+        let error = serve(ServeArgs { config: Some(file), dir: None, listen: None }).await.unwrap_err();
+        assert!(error.to_string().contains("demo"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_service_whose_start_fails_ends_with_that_error() {
+        let base = tempfile::tempdir().unwrap();
+        let config = set_up(base.path(), "").await;
+        let engine = open(&config, "node").await.unwrap();
+        let listener = wiring::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let service = Service { engine, listener, node: "node".to_owned(), policy: config.policy };
+        let error = service.run(async || anyhow::bail!("not ready")).await.unwrap_err();
+        assert_eq!(error.to_string(), "not ready");
+    }
+}

@@ -52,7 +52,7 @@ pub(crate) async fn admin(
 ) -> Result<(StatusCode, Reply<View>), Problem> {
     let Split { change, reason, secret, public } = split(body)?;
     let idempotency = key.bind("admin", &public);
-    asked(engine.administer(&principal, change, secret, reason, idempotency).await?)
+    Ok(asked(engine.administer(&principal, change, secret, reason, idempotency).await?))
 }
 
 struct Split {

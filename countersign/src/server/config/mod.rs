@@ -116,7 +116,7 @@ impl Config {
         let name = name(&at, file.name.as_ref(), &mut problems);
         let folder = path.parent().unwrap_or(Path::new(""));
         let data = overrides.data.clone().unwrap_or_else(|| match &file.data {
-            Some(data) => folder.join(data.get_ref()),
+            Some(data) => tidy(&folder.join(data.get_ref())),
             None => folder.to_owned(),
         });
         let data = if data.as_os_str().is_empty() { PathBuf::from(".") } else { data };
@@ -207,6 +207,11 @@ impl Config {
 /// Where the configuration lies if only a folder was named, or nothing at all.
 pub(super) fn default_file(config: Option<PathBuf>, dir: Option<&Path>) -> PathBuf {
     config.unwrap_or_else(|| dir.unwrap_or(Path::new("")).join(FILE))
+}
+
+/// Without the dots that say nothing, for messages.
+fn tidy(path: &Path) -> PathBuf {
+    path.components().collect()
 }
 
 pub(super) fn is_loopback(address: SocketAddr) -> bool {

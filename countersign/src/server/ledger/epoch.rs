@@ -17,19 +17,19 @@ const CHECKPOINTS: u32 = 1_000;
 /// An epoch whose rows, tiles, openings and checkpoints agree.
 #[derive(Debug, Serialize)]
 pub(super) struct Walked {
-    epoch: u64,
-    origin: String,
+    pub(super) epoch: u64,
+    pub(super) origin: String,
     /// The key that signs it: pin it elsewhere.
-    vkey: String,
-    size: u64,
-    root: String,
-    checkpoints: usize,
+    pub(super) vkey: String,
+    pub(super) size: u64,
+    pub(super) root: String,
+    pub(super) checkpoints: usize,
     /// Rows that no checkpoint covers yet.
-    unsigned: u64,
+    pub(super) unsigned: u64,
     /// Entries that are durable, but not in the tree yet.
-    waiting: u64,
+    pub(super) waiting: u64,
     /// Committed values whose clear text was erased.
-    erased: u64,
+    pub(super) erased: u64,
 }
 
 impl fmt::Display for Walked {

@@ -51,7 +51,7 @@ pub(crate) async fn ask(
     let AskBody { action, target, parameters, context, reason, deadline_secs } = document.read()?;
     let operation = operation(&action, target, parameters, context)?;
     let deadline = deadline_secs.map(Duration::from_secs);
-    asked(engine.ask(&principal, &Ask { operation, reason, deadline, idempotency, secret: None }).await?)
+    Ok(asked(engine.ask(&principal, &Ask { operation, reason, deadline, idempotency, secret: None }).await?))
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_refused() {
-        let problem = read(r#"{"action":"a","target":"b","requester":"bob"}"#).err().expect("refused");
+        let problem = read(r#"{"action":"a","target":"b","requester":"bob"}"#).expect_err("refused");
         assert!(problem.detail().contains("requester"));
         assert!(read(r#"{"action":"a","target":"b","deadline_secs":-1}"#).is_err());
         assert!(read(r#"{"action":"a","target":"b","deadline_secs":1.5}"#).is_err());

@@ -13,7 +13,7 @@ mod wait;
 use axum::Json as Reply;
 use countersign_engine::Engine;
 use countersign_engine::flow::Asked;
-use countersign_kit::{Problem, Routes};
+use countersign_kit::Routes;
 use http::StatusCode;
 
 use crate::view::View;
@@ -37,10 +37,10 @@ pub(crate) fn routes(routes: Routes<Engine>) -> Routes<Engine> {
 }
 
 /// 201 for a request that was made, 200 for one that was found.
-pub(crate) fn asked(asked: Asked) -> Result<(StatusCode, Reply<View>), Problem> {
+pub(crate) fn asked(asked: Asked) -> (StatusCode, Reply<View>) {
     let status = match asked {
         Asked::New(_) => StatusCode::CREATED,
         Asked::Again(_) => StatusCode::OK,
     };
-    Ok((status, Reply(asked.into_view().into())))
+    (status, Reply(asked.into_view().into()))
 }

@@ -1,7 +1,5 @@
 //! The whole door against a real engine on a temporary database.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod refusals;
 mod story;
 

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::time::Duration;
 
 use countersign_core::decide;
@@ -39,7 +37,7 @@ pub(crate) fn view() -> flow::View {
         person: Some(person(3, "alice")),
         reason: Some("OPS-1".into()),
         asked_at: AT,
-        deadline: AT.plus(Duration::from_secs(1_800)),
+        deadline: AT.plus(Duration::from_mins(30)),
         salt: Salt::from_bytes([9; 16]),
         digest: Digest::sha256(b"digest"),
         fingerprint: Digest::sha256(b"fingerprint"),
@@ -72,7 +70,7 @@ fn granted(state: GrantState) -> flow::View {
         id: GrantId::new(AT, [6; 10]),
         granted_at: AT,
         not_before: AT,
-        expires_at: AT.plus(Duration::from_secs(300)),
+        expires_at: AT.plus(Duration::from_mins(5)),
         uses: 1,
         state,
     };

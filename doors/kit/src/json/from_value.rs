@@ -146,7 +146,7 @@ impl<'de> MapAccess<'de> for Members {
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, FieldError> {
-        let (key, value) = self.next.take().ok_or_else(|| FieldError::missing_key())?;
+        let (key, value) = self.next.take().ok_or_else(FieldError::missing_key)?;
         seed.deserialize(Reader(value)).map_err(|error| error.within(&key))
     }
 
@@ -237,9 +237,18 @@ mod tests {
         let text = r#"{"name":"a","parameters":{"amount":9007199254740993,"big":123456789012345678901234567890,"small":0.10000000000000000555,
             "again":{"$int":"9007199254740993"},"plain":1.5,"u":18446744073709551615,"bytes":{"$bytes":"/w=="},"$$mine":1}}"#;
         let outer: Outer = read(text).expect("reads");
+        assert_eq!(outer.name, "a");
         let expected = r#"{"$$mine":1,"again":{"$int":"9007199254740993"},"amount":{"$int":"9007199254740993"},"big":{"$int":"123456789012345678901234567890"},"bytes":{"$bytes":"/w=="},"plain":1.5,"small":{"$dec":"0.10000000000000000555"},"u":{"$int":"18446744073709551615"}}"#;
         assert_eq!(outer.parameters.to_canonical_string(), expected);
         assert_eq!(outer.parameters.get("$mine").and_then(Value::as_i64), Some(1));
+    }
+
+    #[test]
+    fn a_list_of_structs_reads() {
+        let outer: Outer = read(r#"{"name":"a","list":[{"count":1},{"count":2}]}"#).expect("reads");
+        let counts: Vec<u32> = outer.list.into_iter().flatten().map(|inner| inner.count).collect();
+        assert_eq!(counts, [1, 2]);
+        assert!(read::<Outer>(r#"{"name":"a","list":null}"#).expect("reads").list.is_none());
     }
 
     #[test]

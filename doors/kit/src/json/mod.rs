@@ -54,7 +54,7 @@ impl<S: Send + Sync> FromRequest<S> for Document {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         check_type(request.headers())?;
-        let bytes = read(request, state).await?;
+        let bytes = read(request, state, BODY_TIME).await?;
         parse(&bytes).map(Self)
     }
 }
@@ -72,7 +72,7 @@ impl<S: Send + Sync> FromRequest<S> for NoContent {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let checked = check_type(request.headers());
-        let bytes = read(request, state).await?;
+        let bytes = read(request, state, BODY_TIME).await?;
         if bytes.is_empty() {
             return Ok(Self);
         }
@@ -88,9 +88,9 @@ fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     Value::parse(bytes).map_err(|error| Problem::malformed(error.to_string()).with("offset", error.offset))
 }
 
-async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+async fn read<S: Send + Sync>(request: Request, state: &S, time: Duration) -> Result<Bytes, Problem> {
     let slow = || Problem::new(Slug::TooSlow, "the body did not arrive in time; send it at once");
-    let bytes = timeout(BODY_TIME, Bytes::from_request(request, state)).await.map_err(|_| slow())?;
+    let bytes = timeout(time, Bytes::from_request(request, state)).await.map_err(|_| slow())?;
     bytes.map_err(|rejection| match rejection.into_response().status() {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Slug::TooLarge, "the body is larger than this path takes"),
         _ => Problem::malformed("the body did not arrive whole"),

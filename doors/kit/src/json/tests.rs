@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use axum::body::Body;
 use http::Request;
 
@@ -75,4 +73,25 @@ fn layout_does_not_change_the_digest_and_content_does() {
     let digest = |text: &str| Document(Value::parse(text.as_bytes()).unwrap()).digest();
     assert_eq!(digest("{\"a\":1,\"b\":[]}"), digest(" {\"b\" : [ ], \"a\":1.0}"));
     assert_ne!(digest("{\"a\":9007199254740993}"), digest("{\"a\":9007199254740992}"));
+}
+
+/// A body whose next part never comes.
+struct Never;
+
+impl hyper::body::Body for Never {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_given_up() {
+    let problem = read(request(Body::new(Never)), &(), Duration::from_millis(20)).await.unwrap_err();
+    assert_eq!(problem.slug(), Slug::TooSlow);
 }

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::net::SocketAddr;
 
 use axum::routing::get;
@@ -186,4 +184,56 @@ async fn stopping_ends_held_calls_at_once_and_stuck_ones_after_the_grace() {
     assert!(begun.elapsed() >= quick().grace && begun.elapsed() < Duration::from_secs(5));
     assert_eq!(read_all(&mut stuck).await, "");
     assert!(TcpStream::connect(address).await.is_err(), "the port is free again");
+}
+
+mod http2 {
+    use axum::body::{Body, Bytes, to_bytes};
+    use http::{Request, Response, StatusCode};
+    use hyper::client::conn::http2::{SendRequest, handshake};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    use super::*;
+
+    type Sender = SendRequest<Body>;
+
+    /// A connection, and a task that ends with it.
+    async fn connect(server: &Running, tasks: &TaskTracker) -> Sender {
+        let stream = TokioIo::new(server.connect().await);
+        let (sender, connection) = handshake(TokioExecutor::new(), stream).await.unwrap();
+        tasks.spawn(connection);
+        tasks.close();
+        sender
+    }
+
+    async fn get(sender: &mut Sender, path: &str, headers: usize) -> (StatusCode, Bytes) {
+        let request = (0..headers).fold(Request::get(format!("http://x{path}")), |request, _| request.header("a", "b"));
+        let response: Response<_> = sender.send_request(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status();
+        (status, to_bytes(Body::new(response.into_body()), 10_000).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn has_the_same_limits_and_answers_side_by_side() {
+        let server = Running::start(Limits::default()).await;
+        let mut sender = connect(&server, &TaskTracker::new()).await;
+        let mut other = sender.clone();
+        let (held, ()) = tokio::join!(get(&mut other, "/held", 0), async {
+            assert_eq!(get(&mut sender, "/", 1).await, (StatusCode::OK, Bytes::from("127.0.0.1")));
+            assert_eq!(get(&mut sender, "/", 120).await.0, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+            assert_eq!(get(&mut sender, "/panic", 0).await.0, StatusCode::INTERNAL_SERVER_ERROR);
+            server.stop.cancel();
+        });
+        assert_eq!(held, (StatusCode::OK, Bytes::from("ended early")));
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_closed() {
+        let server = Running::start(quick()).await;
+        let tasks = TaskTracker::new();
+        let mut sender = connect(&server, &tasks).await;
+        assert_eq!(get(&mut sender, "/", 0).await.0, StatusCode::OK);
+        timeout(Duration::from_secs(5), tasks.wait()).await.expect("closed by the server");
+        server.stop().await;
+    }
 }
