@@ -50,7 +50,10 @@ impl ApiError {
         match self {
             Self::Unreachable { .. } | Self::Cut { .. } => true,
             Self::Problem(problem) => {
-                matches!(problem.slug.as_str(), "ledger-behind" | "unknown-outcome" | "unavailable" | "too-many-waiting")
+                matches!(
+                    problem.slug.as_str(),
+                    "ledger-behind" | "unknown-outcome" | "unavailable" | "too-many-waiting"
+                )
             }
             Self::Foreign { status, .. } => {
                 matches!(status.as_u16(), 502..=504)

@@ -52,7 +52,7 @@ pub(super) fn outcome(view: &View) -> Vec<String> {
     }
     for release in &view.releases {
         let outcome = release.outcome.as_deref().map(|outcome| format!(": {}", words::visible(outcome)));
-        let by = release.reported_by.as_deref().map(|by| format!(" (reported by {})", words::visible(by)));
+        let by = release.reported_by.as_deref().map(|by| format!(" (reported by {})", reporter(by)));
         lines.push(format!(
             "release  {} {} at {}{}{}",
             words::visible(&release.id),
@@ -63,6 +63,14 @@ pub(super) fn outcome(view: &View) -> Vec<String> {
         ));
     }
     lines
+}
+
+fn reporter(by: &str) -> String {
+    match by {
+        "requesters_client" => "the requester's client, not proved".to_owned(),
+        "server" => "the server".to_owned(),
+        by => words::visible(by),
+    }
 }
 
 /// The operation alone. A command stands as a shell would read it; parameters that are no command are listed.

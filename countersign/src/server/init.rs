@@ -75,7 +75,9 @@ pub(crate) async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
             log,
         })?;
     } else {
-        made.iter().for_each(|made| output::line(&format!("made {made}")));
+        for made in &made {
+            output::line(&format!("made {made}"));
+        }
         output::line(&format!("\nThe log is called {log}; receipts carry that name for ever."));
         output::line("Keep a copy of the master key somewhere else: without it the database does not open.");
         output::line(&format!("\nNext: countersign serve --config {}", config.file.display()));
@@ -142,14 +144,13 @@ impl Plan {
             files::private_folder(&self.dir)?;
             made.push(self.dir.display().to_string());
         }
-        let config = match self.existing {
-            Some(config) => config,
-            None => {
-                let file = self.dir.join(config::FILE);
-                files::create(&file, CONFIG_TEXT.replace("{name}", &name).as_bytes(), 0o644)?;
-                made.push(file.display().to_string());
-                Config::load(&file, Overrides::default())?
-            }
+        let config = if let Some(config) = self.existing {
+            config
+        } else {
+            let file = self.dir.join(config::FILE);
+            files::create(&file, CONFIG_TEXT.replace("{name}", &name).as_bytes(), 0o644)?;
+            made.push(file.display().to_string());
+            Config::load(&file, Overrides::default())?
         };
         if !config.data.exists() {
             made.push(config.data.display().to_string());

@@ -29,10 +29,10 @@ pub(super) async fn propose(engine: &Engine, file: &Path) {
             );
         }
         Err(EngineError::Internal(why)) => {
-            tracing::error!(file = %file.display(), why, "the policy file could not be proposed")
+            tracing::error!(file = %file.display(), why, "the policy file could not be proposed");
         }
         Err(error) => {
-            tracing::error!(file = %file.display(), %error, "the policy file is refused; the policy in force stays")
+            tracing::error!(file = %file.display(), %error, "the policy file is refused; the policy in force stays");
         }
     }
 }

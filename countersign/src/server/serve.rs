@@ -212,11 +212,13 @@ mod tests {
         master.create_file(&dir.join(config::MASTER_KEY)).unwrap();
         let person = NewPerson {
             name: "root".to_owned(),
-            password_hash: "$argon2id$v=19$m=19456,t=2,p=1$ZXhhbXBsZXNhbHQxMjM0$M8Hk75gfxj+4aGhNNRc95ARqC4M76UifcddUCtoK7eE".into(),
+            password_hash:
+                "$argon2id$v=19$m=19456,t=2,p=1$ZXhhbXBsZXNhbHQxMjM0$M8Hk75gfxj+4aGhNNRc95ARqC4M76UifcddUCtoK7eE".into(),
             totp: None,
             groups: vec![GroupName::administrators()],
         };
-        let bootstrap = Bootstrap { name: "log.example.com".into(), people: vec![person], policy: "version = 1\n".into() };
+        let bootstrap =
+            Bootstrap { name: "log.example.com".into(), people: vec![person], policy: "version = 1\n".into() };
         let store = wiring::open_store(&dir.join(config::DATABASE)).await.unwrap();
         bootstrap.run(&store, &master, &SystemRandom, SystemClock.now()).await.unwrap();
         Config::parse(&dir.join(config::FILE), text, Overrides::default()).unwrap()
@@ -248,7 +250,8 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         std::fs::write(base.path().join(config::DEMO), "{}").unwrap();
         std::fs::write(base.path().join(config::FILE), "").unwrap();
-        let error = serve(ServeArgs { config: None, dir: Some(base.path().to_owned()), listen: None }).await.unwrap_err();
+        let error =
+            serve(ServeArgs { config: None, dir: Some(base.path().to_owned()), listen: None }).await.unwrap_err();
         assert!(error.to_string().contains("demo"), "{error}");
         // Nor from a configuration that lies elsewhere and names it.
         let other = tempfile::tempdir().unwrap();

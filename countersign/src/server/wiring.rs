@@ -18,8 +18,7 @@ use crate::exit::Failure;
 
 /// A name for this start of the process: owner of its leases, prefix of its request ids.
 pub(super) fn node() -> anyhow::Result<String> {
-    let bytes = random::bytes::<6>(&SystemRandom)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:016x}", u64::from_be_bytes(random::bytes(&SystemRandom)?)))
 }
 
 /// Opens the database, and creates it if there is none.

@@ -54,7 +54,7 @@ impl Engine {
     pub(crate) async fn commit_with(&self, changes: Changes, system: Vec<SystemWrite>) -> Result<(), EngineError> {
         let Changes { writes, entries } = changes;
         let touched = touched(&writes);
-        let entries = self.encode(entries)?;
+        let entries = self.encode(&entries)?;
         let has_entries = !entries.is_empty();
         self.inner.store.commit(Commit { writes, entries, system }).await?;
         if has_entries {
@@ -66,7 +66,7 @@ impl Engine {
         Ok(())
     }
 
-    fn encode(&self, drafts: Vec<countersign_core::entry::EntryDraft>) -> Result<Vec<EntryRow>, EngineError> {
+    fn encode(&self, drafts: &[countersign_core::entry::EntryDraft]) -> Result<Vec<EntryRow>, EngineError> {
         drafts.iter().map(|draft| self.inner.keys.encode(draft)).collect()
     }
 }

@@ -107,8 +107,14 @@ impl Engine {
         (policy.digest(), policy.text().to_owned())
     }
 
-    /// Checks a text against the people that there are, as `policy apply` would.
-    pub async fn check_policy(&self, text: &str) -> Result<PolicyReport, EngineError> {
+    /// Checks a text against the people that there are, as `policy apply` would. For administrators, because a report tells which groups exist and how
+    /// many people they supply.
+    pub async fn check_policy(&self, principal: &Principal, text: &str) -> Result<PolicyReport, EngineError> {
+        self.require_administrator(principal).await?;
+        self.report_on(text).await
+    }
+
+    pub(crate) async fn report_on(&self, text: &str) -> Result<PolicyReport, EngineError> {
         let digest = Digest::sha256(text.as_bytes());
         let policy = match Policy::parse(text, "policy.toml") {
             Ok(policy) => policy,

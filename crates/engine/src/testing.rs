@@ -162,6 +162,10 @@ pub fn command(argv: &[&str], reason: Option<&str>) -> Ask {
 }
 
 /// A request for anything.
+///
+/// # Panics
+///
+/// When `action` is no action.
 #[expect(clippy::expect_used, reason = "a test that misspells an action should stop there")]
 pub fn ask(action: &str, target: &str, parameters: Value, reason: Option<&str>) -> Ask {
     let action = action.parse().expect("an action");

@@ -53,6 +53,8 @@ pub struct Explanation {
 pub struct Need {
     /// As a test in a policy names it, for example `1 of local:security`.
     pub words: String,
+    /// The group that supplies the people, if it takes people.
+    pub group: Option<GroupName>,
     /// Names of those who could meet it now; only for people of a group.
     pub who: Option<Vec<String>>,
 }
@@ -99,11 +101,13 @@ impl Policy {
 
 impl SupplyView<'_> {
     fn need(&self, demand: &Demand) -> Need {
-        let who = match demand {
-            Demand::Quorum { of, factors, .. } => Some(self.names(|group, has| group == of && factors.contains(&has))),
-            Demand::Fresh { .. } | Demand::Reason { .. } | Demand::Notify { .. } => None,
+        let (group, who) = match demand {
+            Demand::Quorum { of, factors, .. } => {
+                (Some(of.clone()), Some(self.names(|group, has| group == of && factors.contains(&has))))
+            }
+            Demand::Fresh { .. } | Demand::Reason { .. } | Demand::Notify { .. } => (None, None),
         };
-        Need { words: words::demand_in_words(demand), who }
+        Need { words: words::demand_in_words(demand), group, who }
     }
 
     fn anybody_for(&self, demands: &[Demand]) -> usize {

@@ -78,7 +78,9 @@ fn each_key_is_named() {
         format!("version = 1\n{rule}confirm = true\nnone = 1\n"),
         format!("version = 1\n{rule}quorum = [{{ k = 1, of = \"local:a\", none = 1 }}]\n"),
         format!("version = 1\n{rule}confirm = true\ngrant = {{ none = 1 }}\n"),
-        format!("version = 1\n{rule}confirm = true\n[[rule.test]]\nname = \"n\"\nby = \"person:a\"\naction = \"a.b\"\nexpect = \"require\"\nnone = 1\n"),
+        format!(
+            "version = 1\n{rule}confirm = true\n[[rule.test]]\nname = \"n\"\nby = \"person:a\"\naction = \"a.b\"\nexpect = \"require\"\nnone = 1\n"
+        ),
     ];
     for probe in probes {
         let found = errors(&probe);

@@ -49,8 +49,8 @@ impl From<Explained> for Explanation {
         let explained = explained.explanation;
         let needs = explained.needs.iter().map(|need| need.words.as_str()).collect::<Vec<_>>().join(", ");
         let slots = explained.needs.into_iter().filter_map(|need| {
-            let group = need.words.split_once(" of ").map_or(need.words.as_str(), |(_, group)| group).to_owned();
-            need.who.map(|people| Places { needs: need.words, group, people })
+            let (group, people) = need.group.zip(need.who)?;
+            Some(Places { needs: need.words, group: group.to_string(), people })
         });
         Self {
             verdict: explained.verdict,

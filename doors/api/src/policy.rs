@@ -58,13 +58,13 @@ pub(crate) async fn show(State(engine): State<Engine>, _: Caller) -> Reply<Polic
 
 /// Whether a text could be applied, judged by the people that there are.
 #[utoipa::path(post, path = "/api/countersign/v1/policy/check", tag = "policy", security(("bearer" = [])), request_body = CheckBody,
-    responses((status = 200, body = Report)))]
+    responses((status = 200, body = Report), (status = 403, description = "not-permitted")))]
 pub(crate) async fn check(
     State(engine): State<Engine>,
-    _: Caller,
+    Caller(principal): Caller,
     Json(body): Json<CheckBody>,
 ) -> Result<Reply<Report>, Problem> {
-    let report = engine.check_policy(&body.text).await?;
+    let report = engine.check_policy(&principal, &body.text).await?;
     Ok(Reply(Report {
         ok: report.errors.is_empty(),
         digest: report.digest.to_string(),

@@ -11,7 +11,6 @@ use crate::client::output;
 use crate::exit::Failure;
 use crate::server::master_key::MasterKeySource;
 
-#[expect(clippy::unused_async, reason = "all commands of the server have one shape")]
 pub(crate) async fn config(args: ConfigArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         ConfigCommand::Check { file } => check(&file, args.json),
@@ -40,7 +39,9 @@ fn check(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         output::json(&Checked { ok: true, file, weakened })?;
     } else {
-        weakened.iter().for_each(|weakened| output::note(&format!("weakened: {weakened}")));
+        for weakened in &weakened {
+            output::note(&format!("weakened: {weakened}"));
+        }
         output::line(&format!("{} is fine", file.display()));
     }
     Ok(ExitCode::SUCCESS)

@@ -120,9 +120,12 @@ async fn bootstrap(demo: &Demo, store: &Store, master: &MasterKey) -> anyhow::Re
     // The first one is the one whom the log names.
     people.sort_by_key(|person| !person.groups.contains(&GroupName::administrators()));
     // A name of its own, so that nobody's pinned key of another demo stands against it.
-    let suffix: String = random::bytes::<4>(&SystemRandom)?.iter().map(|byte| format!("{byte:02x}")).collect();
-    let bootstrap =
-        Bootstrap { name: format!("demo-{suffix}.countersign.invalid"), people, policy: sample_policy().to_owned() };
+    let suffix = u32::from_be_bytes(random::bytes(&SystemRandom)?);
+    let bootstrap = Bootstrap {
+        name: format!("demo-{suffix:08x}.countersign.invalid"),
+        people,
+        policy: sample_policy().to_owned(),
+    };
     bootstrap.run(store, master, &SystemRandom, SystemClock.now()).await.map_err(wiring::words)
 }
 

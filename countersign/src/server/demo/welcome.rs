@@ -31,12 +31,11 @@ fn role(groups: &[String]) -> String {
 
 /// The commands, ready to paste. None needs an authenticator app: `demo code` is one.
 fn story(url: &str, dir: &Path, program: &str) -> String {
-    let (elsewhere, with_dir) = match dir == Path::new(DEMO_DIR) {
-        true => (" in this folder", String::new()),
-        false => {
-            let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-            ("", format!(" --dir {}", words::quote(dir.as_os_str().as_encoded_bytes())))
-        }
+    let (elsewhere, with_dir) = if dir == Path::new(DEMO_DIR) {
+        (" in this folder", String::new())
+    } else {
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        ("", format!(" --dir {}", words::quote(dir.as_os_str().as_encoded_bytes())))
     };
     let mut text = String::new();
     let policy = dir.join(super::config::POLICY);

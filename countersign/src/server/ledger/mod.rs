@@ -25,7 +25,7 @@ const PURPOSE_LOG: &str = "log";
 
 /// What was found to hold.
 #[derive(Debug, Serialize)]
-struct Intact {
+struct Agreed {
     intact: bool,
     epochs: Vec<Walked>,
     requests: u64,
@@ -125,7 +125,7 @@ async fn open(dir: &Path) -> anyhow::Result<Store> {
     })
 }
 
-fn verify(database: &Database, kept: &[Kept], log_key: Option<&VerifierKey>) -> Result<Intact, Finding> {
+fn verify(database: &Database, kept: &[Kept], log_key: Option<&VerifierKey>) -> Result<Agreed, Finding> {
     let broken = |what: &str| Finding::Broken(what.to_owned());
     let name = database.load(MetaGet(META_NAME.to_owned()))?.ok_or_else(|| broken("the database was never set up"))?;
     let name = String::from_utf8(name).map_err(|_| broken("the log's name is not text"))?;
@@ -159,7 +159,7 @@ fn verify(database: &Database, kept: &[Kept], log_key: Option<&VerifierKey>) -> 
         epochs.push(epoch::walk(database, epoch, &key, own.collect())?);
     }
     let requests = requests::check(database)?;
-    Ok(Intact { intact: true, epochs, requests })
+    Ok(Agreed { intact: true, epochs, requests })
 }
 
 #[cfg(test)]

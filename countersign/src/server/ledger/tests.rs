@@ -32,7 +32,7 @@ async fn sequenced(dir: &Path) -> String {
     engine.checkpoint(None).await.unwrap().unwrap()
 }
 
-async fn walk(dir: &Path, kept: Vec<Kept>, log_key: Option<VerifierKey>) -> Result<Intact, Finding> {
+async fn walk(dir: &Path, kept: Vec<Kept>, log_key: Option<VerifierKey>) -> Result<Agreed, Finding> {
     let store = open(dir).await.unwrap();
     let handle = Handle::current();
     tokio::task::spawn_blocking(move || verify(&Database { store, handle }, &kept, log_key.as_ref())).await.unwrap()
@@ -163,7 +163,10 @@ async fn a_fork_is_told_by_the_checkpoint_of_the_other_branch() {
     let base = tempfile::tempdir().unwrap();
     let branch = tempfile::tempdir().unwrap();
     let engine = server(base.path()).await;
-    sqlite(&base.path().join(config::DATABASE), &format!(".backup '{}'", branch.path().join(config::DATABASE).display()));
+    sqlite(
+        &base.path().join(config::DATABASE),
+        &format!(".backup '{}'", branch.path().join(config::DATABASE).display()),
+    );
     engine.sequence().await.unwrap();
     let checkpoint = engine.checkpoint(None).await.unwrap().unwrap();
     let store = wiring::open_store(&branch.path().join(config::DATABASE)).await.unwrap();

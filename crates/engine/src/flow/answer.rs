@@ -12,6 +12,7 @@ use countersign_store::{AnswerRows, RequestForAnswer, seal};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::View;
+use super::view::visible;
 use crate::commit::decide_again;
 use crate::{Engine, EngineError};
 
@@ -48,7 +49,7 @@ impl Engine {
         let rows = self.inner.store.load(RequestForAnswer { request: id, person: person.id, source }).await?;
         let AnswerRows { request, people: rows, authenticators, throttles } =
             rows.ok_or(EngineError::NotFound("request"))?;
-        if !self.visible(principal, &request, &rows) {
+        if !visible(principal, &request, &rows) {
             return Err(EngineError::NotFound("request"));
         }
         let (people, cooling) = self.judge(&rows);

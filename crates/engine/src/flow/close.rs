@@ -10,6 +10,7 @@ use countersign_store::RequestWithPeople;
 
 use super::View;
 use super::answer::answering;
+use super::view::visible;
 use crate::commit::decide_again;
 use crate::{Engine, EngineError};
 
@@ -51,7 +52,7 @@ impl Engine {
         let also = principal.person.iter().map(|person| person.id).collect();
         let rows = self.inner.store.load(RequestWithPeople { request: id, also }).await?;
         let rows = rows.ok_or(EngineError::NotFound("request"))?;
-        if !self.visible(principal, &rows.request, &rows.people) {
+        if !visible(principal, &rows.request, &rows.people) {
             return Err(EngineError::NotFound("request"));
         }
         let (people, _) = self.judge(&rows.people);

@@ -12,6 +12,7 @@ use countersign_store::{OldestUnsequenced, ReleaseWithRequest, RequestWithPeople
 use secrecy::SecretString;
 
 use super::View;
+use super::view::visible;
 use crate::commit::decide_again;
 use crate::{Engine, EngineError};
 
@@ -44,7 +45,7 @@ impl Engine {
         let also = principal.person.iter().map(|person| person.id).collect();
         let rows = self.inner.store.load(RequestWithPeople { request: id, also }).await?;
         let rows = rows.ok_or(EngineError::NotFound("request"))?;
-        if !self.visible(principal, &rows.request, &rows.people) {
+        if !visible(principal, &rows.request, &rows.people) {
             return Err(EngineError::NotFound("request"));
         }
         let request = rows.request;

@@ -48,7 +48,7 @@ impl Engine {
                 Ok(()) => fired += 1,
                 // One timer that can't be acted on must not keep the others from their turn.
                 Err(error) => {
-                    tracing::error!(%error, kind = timer.kind.as_str(), subject = timer.subject, "a timer failed")
+                    tracing::error!(%error, kind = timer.kind.as_str(), subject = timer.subject, "a timer failed");
                 }
             }
         }

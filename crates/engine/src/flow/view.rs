@@ -72,7 +72,7 @@ impl Engine {
         let also = principal.person.iter().map(|person| person.id).collect();
         let rows = self.inner.store.load(RequestWithPeople { request, also }).await?;
         let rows = rows.ok_or(EngineError::NotFound("request"))?;
-        if !self.visible(principal, &rows.request, &rows.people) {
+        if !visible(principal, &rows.request, &rows.people) {
             return Err(EngineError::NotFound("request"));
         }
         let (people, _) = self.judge(&rows.people);
@@ -115,25 +115,6 @@ impl Engine {
             items.push(self.show(principal, request.id).await?);
         }
         Ok(Page { items, next })
-    }
-
-    /// Whether the principal may see the request at all.
-    pub(crate) fn visible(&self, principal: &Principal, request: &Request, rows: &PeopleRows) -> bool {
-        if request.account == principal.account {
-            return true;
-        }
-        let Some(person) = &principal.person else { return false };
-        if request.person.as_ref().is_some_and(|requester| requester.id == person.id)
-            || request.approvals().iter().any(|approval| approval.evidence.person.id == person.id)
-        {
-            return true;
-        }
-        // Memberships as they are, also while they cool: seeing is not answering.
-        let groups = concerned(request);
-        rows.memberships.iter().any(|membership| {
-            membership.person == person.id
-                && (groups.contains(&&membership.group) || membership.group == GroupName::administrators())
-        })
     }
 
     fn view(&self, principal: &Principal, request: Request, people: &People, releases: Vec<Release>) -> View {
@@ -182,6 +163,25 @@ impl Engine {
         }
         you
     }
+}
+
+/// Whether the principal may see the request at all.
+pub(crate) fn visible(principal: &Principal, request: &Request, rows: &PeopleRows) -> bool {
+    if request.account == principal.account {
+        return true;
+    }
+    let Some(person) = &principal.person else { return false };
+    if request.person.as_ref().is_some_and(|requester| requester.id == person.id)
+        || request.approvals().iter().any(|approval| approval.evidence.person.id == person.id)
+    {
+        return true;
+    }
+    // Memberships as they are, also while they cool: seeing is not answering.
+    let groups = concerned(request);
+    rows.memberships.iter().any(|membership| {
+        membership.person == person.id
+            && (groups.contains(&&membership.group) || membership.group == GroupName::administrators())
+    })
 }
 
 /// The groups that a request was put to.

@@ -32,17 +32,9 @@ impl Wakeups {
         }
     }
 
-    fn bell(&self, request: RequestId) -> Arc<Notify> {
-        Arc::clone(lock(&self.bells).entry(request).or_default())
-    }
-
-    /// Drops the bell when nobody else holds it: the table grows with those who wait, not with what is stored.
-    fn leave(&self, request: RequestId, bell: Arc<Notify>) {
-        let mut bells = lock(&self.bells);
-        drop(bell);
-        if bells.get(&request).is_some_and(|bell| Arc::strong_count(bell) == 1) {
-            bells.remove(&request);
-        }
+    fn bell(&self, request: RequestId) -> Bell<'_> {
+        let rings = Arc::clone(lock(&self.bells).entry(request).or_default());
+        Bell { wakeups: self, request, rings }
     }
 
     fn hold(&self, account: AccountId) -> Option<Held<'_>> {
@@ -53,6 +45,24 @@ impl Wakeups {
         }
         *count += 1;
         Some(Held { wakeups: self, account })
+    }
+}
+
+/// Somebody's hold on a request's bell. The last one takes the bell along, also when the caller just goes away: the table grows with those who wait, not
+/// with what is stored.
+struct Bell<'a> {
+    wakeups: &'a Wakeups,
+    request: RequestId,
+    rings: Arc<Notify>,
+}
+
+impl Drop for Bell<'_> {
+    fn drop(&mut self) {
+        let mut bells = lock(&self.wakeups.bells);
+        // One is the table's, one is ours.
+        if bells.get(&self.request).is_some_and(|bell| Arc::strong_count(bell) == 2) {
+            bells.remove(&self.request);
+        }
     }
 }
 
@@ -85,9 +95,7 @@ impl Engine {
     ) -> Result<View, EngineError> {
         let _held = self.inner.wakeups.hold(principal.account).ok_or(EngineError::TooManyWaiting)?;
         let bell = self.inner.wakeups.bell(request);
-        let result = self.wait_on(principal, request, known, timeout, &bell).await;
-        self.inner.wakeups.leave(request, bell);
-        result
+        self.wait_on(principal, request, known, timeout, &bell.rings).await
     }
 
     async fn wait_on(
@@ -138,9 +146,9 @@ mod tests {
         let wakeups = Wakeups::default();
         let request = RequestId::new(Micros::from_secs(1), [1; 10]);
         let (first, second) = (wakeups.bell(request), wakeups.bell(request));
-        wakeups.leave(request, first);
+        drop(first);
         assert_eq!(lock(&wakeups.bells).len(), 1);
-        wakeups.leave(request, second);
+        drop(second);
         assert!(lock(&wakeups.bells).is_empty());
     }
 }

@@ -61,7 +61,7 @@ impl Engine {
             action: change.action()?,
             target: change.target(),
             parameters: change.to_parameters()?,
-            context: Value::Null,
+            context: Value::object::<&str, Value>([]),
         };
         self.ask(principal, &Ask { operation, reason, deadline: None, idempotency, secret }).await
     }

@@ -221,7 +221,7 @@ impl Engine {
     }
 
     async fn apply_policy(&self, text: &str, ctx: &Ctx) -> Result<Vec<Write>, EngineError> {
-        let report = self.check_policy(text).await?;
+        let report = self.report_on(text).await?;
         if !report.errors.is_empty() {
             return Err(EngineError::Invalid(report.errors.join("; ")));
         }

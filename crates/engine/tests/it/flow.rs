@@ -42,7 +42,7 @@ async fn what_needs_nothing_is_granted_when_asked_and_what_no_rule_names_is_refu
     let alice = place.login("alice").await;
     let report = ask("report.read", "sales", Value::Null, None);
     let view = place.engine().ask(&alice, &report).await.unwrap().into_view();
-    assert!(view.request.grant().is_some_and(|grant| grant.is_live()));
+    assert!(view.request.grant().is_some_and(countersign_core::grant::Grant::is_live));
     let released = place.engine().release(&alice, view.request.id).await.unwrap();
     assert!(released.lease_until.is_none(), "a signed grant is complete when it is let go");
     let other = place.engine().ask(&alice, &ask("launch.missiles", "moon", Value::Null, None)).await;

@@ -6,6 +6,7 @@ use countersign_core::decide::Rejection;
 use countersign_engine::EngineError;
 use countersign_engine::flow::Proof;
 use countersign_engine::testing::PASSWORD;
+use secrecy::ExposeSecret;
 
 use crate::support::Place;
 
@@ -106,7 +107,6 @@ async fn enrolment_wants_two_different_codes_and_replaces_the_old_factor() {
     let login = place.engine().login("bob", PASSWORD.into(), Some(place.world.code("bob")), "127.0.0.1").await.unwrap();
     let bob = place.engine().authenticate(&login.token, "127.0.0.1").await.unwrap();
     let enrolment = place.engine().begin_enrolment(&bob).await.unwrap();
-    use secrecy::ExposeSecret;
     let secret = countersign_keys::otpauth::OtpauthUrl::parse(enrolment.otpauth.expose_secret()).unwrap().secret;
     let now = countersign_engine::Clock::now(&*place.world.clock);
     let current = secret.code_at(now);

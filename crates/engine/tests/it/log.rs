@@ -27,7 +27,7 @@ async fn a_receipt_waits_for_its_checkpoint_and_then_proves_the_whole_story() {
     let pinned: VerifierKey = info.vkey.parse().unwrap();
     let verified = receipt.verify(Some(&pinned), Some(view.request.id)).unwrap();
     assert!(verified.gapless);
-    let kinds: Vec<_> = verified.entries.iter().filter_map(|entry| entry.kind()).collect();
+    let kinds: Vec<_> = verified.entries.iter().filter_map(countersign_ledger::VerifiedEntry::kind).collect();
     assert_eq!(
         kinds,
         [

@@ -1,5 +1,5 @@
 //! The engine as doors use it, on a real database in a temporary folder.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod admin;
 mod attacks;

@@ -315,8 +315,8 @@ impl Run {
 
             // Never more uses than were granted, and none once it is over.
             let releases = store.load(ReleasesOf(id)).await?;
-            let uses = request.grant().map_or(0, |grant| grant.uses);
-            assert!(releases.len() <= usize::try_from(uses).unwrap());
+            let allowed = request.grant().map_or(0, |grant| grant.uses);
+            assert!(releases.len() <= usize::try_from(allowed).unwrap());
             let over = kinds.iter().position(|kind| matches!(kind, EntryKind::GrantRevoked | EntryKind::GrantEnded));
             let begun = kinds.iter().rposition(|kind| *kind == EntryKind::ReleaseIntended);
             assert!(over.is_none() || begun < over || begun.is_none(), "released after the end: {kinds:?}");
@@ -350,9 +350,8 @@ impl Run {
 /// What may follow what.
 fn leads_to(before: &Stage, after: &Stage) -> bool {
     match (before, after) {
-        (Stage::Asked, _) => true,
+        (Stage::Asked, _) | (Stage::Granted { .. }, Stage::Granted { .. }) => true,
         (Stage::Challenged { .. }, after) => !matches!(after, Stage::Asked),
-        (Stage::Granted { .. }, Stage::Granted { .. }) => true,
         (before, after) => before == after,
     }
 }
