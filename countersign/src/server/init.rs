@@ -102,7 +102,7 @@ impl Plan {
                 .into());
         }
         let file = dir.join(config::FILE);
-        let existing = file.exists().then(|| Config::load(&file, Overrides::default())).transpose()?;
+        let existing = file.exists().then(|| Config::load(&file, &Overrides::default())).transpose()?;
         Ok(Self { dir: dir.to_owned(), existing })
     }
 
@@ -150,7 +150,7 @@ impl Plan {
             let file = self.dir.join(config::FILE);
             files::create(&file, CONFIG_TEXT.replace("{name}", &name).as_bytes(), 0o644)?;
             made.push(file.display().to_string());
-            Config::load(&file, Overrides::default())?
+            Config::load(&file, &Overrides::default())?
         };
         if !config.data.exists() {
             made.push(config.data.display().to_string());

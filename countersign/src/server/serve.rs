@@ -25,7 +25,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if let Some(folder) = file.parent() {
         refuse_demo(folder)?;
     }
-    let config = Config::load(&file, Overrides { listen, data: dir })?;
+    let config = Config::load(&file, &Overrides { listen, data: dir })?;
     refuse_demo(&config.data)?;
     if let Some(folder) = config.database.parent() {
         refuse_demo(folder)?;
@@ -221,7 +221,7 @@ mod tests {
             Bootstrap { name: "log.example.com".into(), people: vec![person], policy: "version = 1\n".into() };
         let store = wiring::open_store(&dir.join(config::DATABASE)).await.unwrap();
         bootstrap.run(&store, &master, &SystemRandom, SystemClock.now()).await.unwrap();
-        Config::parse(&dir.join(config::FILE), text, Overrides::default()).unwrap()
+        Config::parse(&dir.join(config::FILE), text, &Overrides::default()).unwrap()
     }
 
     #[tokio::test]
@@ -239,7 +239,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_made_by_serve() {
         let base = tempfile::tempdir().unwrap();
-        let config = Config::parse(&base.path().join(config::FILE), "", Overrides::default()).unwrap();
+        let config = Config::parse(&base.path().join(config::FILE), "", &Overrides::default()).unwrap();
         let error = open(&config, "node").await.unwrap_err();
         assert!(error.to_string().contains("there is no database"), "{error}");
         assert_eq!(std::fs::read_dir(base.path()).unwrap().count(), 0);

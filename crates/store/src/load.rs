@@ -57,11 +57,14 @@ pub struct PeopleOf {
     pub groups: Vec<GroupName>,
 }
 
-/// A request and everybody who matters to it: the groups that it names, who asked, who answered, and `also`.
+/// A request and everybody who matters to it: who asked, who answered, and `also`, each with all memberships.
 #[derive(Clone, Debug)]
 pub struct RequestWithPeople {
     pub request: RequestId,
     pub also: Vec<PersonId>,
+    /// Whether everybody of the groups that a pending request names comes too, to show who could answer. A decision needs nobody but those who take
+    /// part, so its cost does not grow with the size of a group.
+    pub members: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -104,11 +107,15 @@ load!(PeopleOf => PeopleRows, |Self { persons, groups }, reader| {
     people(reader, persons.into_iter().collect(), groups.into_iter().collect()).await
 });
 
-load!(RequestWithPeople => Option<RequestWithPeopleRows>, |Self { request, also }, reader| {
+load!(RequestWithPeople => Option<RequestWithPeopleRows>, |Self { request, also, members }, reader| {
     let Some(request) = requests::find(reader, request).await? else {
         return Ok(None);
     };
-    let people = people_around(reader, &request, also).await?;
+    let groups = match members && request.is_pending() {
+        true => quorum::slots(&request.demands).into_iter().map(|slot| slot.group).collect(),
+        false => BTreeSet::new(),
+    };
+    let people = people_around(reader, &request, also, groups).await?;
     Ok(Some(RequestWithPeopleRows { request, people }))
 });
 
@@ -116,7 +123,7 @@ load!(RequestForAnswer => Option<AnswerRows>, |Self { request, person, source },
     let Some(request) = requests::find(reader, request).await? else {
         return Ok(None);
     };
-    let people = people_around(reader, &request, vec![person]).await?;
+    let people = people_around(reader, &request, vec![person], BTreeSet::new()).await?;
     let own: Vec<_> = people.authenticators.iter().filter(|own| own.person == person).cloned().collect();
     let mut counters = Vec::with_capacity(own.len());
     for authenticator in &own {
@@ -136,11 +143,12 @@ async fn people_around(
     reader: &mut Reader<'_>,
     request: &Request,
     also: Vec<PersonId>,
+    groups: BTreeSet<GroupName>,
 ) -> Result<PeopleRows, StoreError> {
     let mut named: BTreeSet<_> = also.into_iter().collect();
     named.extend(request.person.as_ref().map(|person| person.id));
     named.extend(request.approvals().iter().map(|approval| approval.evidence.person.id));
-    people(reader, named, quorum::slots(&request.demands).into_iter().map(|slot| slot.group).collect()).await
+    people(reader, named, groups).await
 }
 
 async fn people(

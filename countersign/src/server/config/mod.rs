@@ -97,7 +97,7 @@ pub(super) struct Overrides {
 
 impl Config {
     /// Reads and checks a file.
-    pub(super) fn load(file: &Path, overrides: Overrides) -> anyhow::Result<Self> {
+    pub(super) fn load(file: &Path, overrides: &Overrides) -> anyhow::Result<Self> {
         let text = std::fs::read(file).map_err(|error| {
             Failure::new(format!("{} can't be read: {error}", file.display())).hint(
                 "name another one with --config, or make a new server with `countersign init --dir DIR --admin NAME`",
@@ -107,7 +107,7 @@ impl Config {
         Ok(Self::parse(file, &text, overrides)?)
     }
 
-    pub(super) fn parse(path: &Path, text: &str, overrides: Overrides) -> Result<Self, Problems> {
+    pub(super) fn parse(path: &Path, text: &str, overrides: &Overrides) -> Result<Self, Problems> {
         let at = Text { file: path, text };
         let file: File = toml::from_str(text).map_err(|error| Problems(vec![at.unreadable(&error)]))?;
         let mut problems = Vec::new();

@@ -26,7 +26,7 @@ struct Checked<'a> {
 }
 
 fn check(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let config = Config::load(file, Overrides::default())?;
+    let config = Config::load(file, &Overrides::default())?;
     if config.policy.exists() {
         let text = std::fs::read_to_string(&config.policy).map_err(|error| unreadable(&config.policy, &error))?;
         let found = countersign_policy::Policy::parse(&text, &config.policy.display().to_string());
@@ -50,9 +50,9 @@ fn check(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
 fn show(json: bool) -> anyhow::Result<ExitCode> {
     let file = Path::new(FILE);
     let config = if file.exists() {
-        Config::load(file, Overrides::default())?
+        Config::load(file, &Overrides::default())?
     } else {
-        Config::parse(file, "", Overrides::default())?
+        Config::parse(file, "", &Overrides::default())?
     };
     let shown = Shown::of(&config);
     if json {
@@ -152,15 +152,15 @@ mod tests {
     fn what_is_shown_reads_back_as_the_same_configuration() {
         let file = Path::new("/etc/countersign/countersign.toml");
         let text = "listen = '[::1]:1'\nname = 'log.example.com'\n[master_key]\nenv = 'CS_KEY'\n[log]\nlevel = 'debug'\nformat = 'text'\n[security]\ncooling = '36h'\nstrict_totp = true\nsession_ttl = '90m'\n";
-        let config = Config::parse(file, text, Overrides::default()).unwrap();
+        let config = Config::parse(file, text, &Overrides::default()).unwrap();
         let shown = toml::to_string(&Shown::of(&config)).unwrap();
-        assert_eq!(Config::parse(file, &shown, Overrides::default()).unwrap(), config, "{shown}");
+        assert_eq!(Config::parse(file, &shown, &Overrides::default()).unwrap(), config, "{shown}");
     }
 
     #[test]
     fn arguments_that_fetch_the_key_are_not_shown() {
         let text = "[master_key]\ncommand = ['/bin/fetch', '--token', 'hunter2']\n";
-        let config = Config::parse(Path::new("c.toml"), text, Overrides::default()).unwrap();
+        let config = Config::parse(Path::new("c.toml"), text, &Overrides::default()).unwrap();
         let shown = toml::to_string(&Shown::of(&config)).unwrap();
         assert!(shown.contains("/bin/fetch") && !shown.contains("hunter2"), "{shown}");
     }

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::*;
 
 fn parse(text: &str) -> Result<Config, Problems> {
-    Config::parse(Path::new("/etc/countersign/countersign.toml"), text, Overrides::default())
+    Config::parse(Path::new("/etc/countersign/countersign.toml"), text, &Overrides::default())
 }
 
 fn refused(text: &str) -> String {
@@ -105,7 +105,7 @@ fn other_machines_are_answered_only_behind_tls() {
 #[test]
 fn the_command_line_is_held_to_the_same_rules() {
     let overrides = Overrides { listen: Some("0.0.0.0:80".parse().unwrap()), data: None };
-    let Problems(found) = Config::parse(Path::new("c.toml"), "listen = '127.0.0.1:1'", overrides).unwrap_err();
+    let Problems(found) = Config::parse(Path::new("c.toml"), "listen = '127.0.0.1:1'", &overrides).unwrap_err();
     assert_eq!((found[0].at.as_ref(), found[0].key.as_str()), (None, "--listen"));
 }
 
@@ -116,8 +116,8 @@ fn a_folder_that_others_can_write_is_refused() {
     std::fs::create_dir(&data).unwrap();
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o777)).unwrap();
     let file = base.path().join(FILE);
-    let found = Config::parse(&file, "\ndata = 'data'\n", Overrides::default()).unwrap_err().to_string();
+    let found = Config::parse(&file, "\ndata = 'data'\n", &Overrides::default()).unwrap_err().to_string();
     assert!(found.starts_with(&format!("{}:2: `data`: ", file.display())), "{found}");
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).unwrap();
-    assert_eq!(Config::parse(&file, "\ndata = 'data'\n", Overrides::default()).unwrap().database, data.join(DATABASE));
+    assert_eq!(Config::parse(&file, "\ndata = 'data'\n", &Overrides::default()).unwrap().database, data.join(DATABASE));
 }

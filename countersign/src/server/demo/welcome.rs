@@ -45,10 +45,11 @@ fn story(url: &str, dir: &Path, program: &str) -> String {
          whatever alice wants to run needs a reason and one of local:security, which is bob.\n\n\
          Open a second terminal{elsewhere}. Alice asks, and waits:\n\n  \
          {program}{with_dir} --as alice run --reason \"try it out\" -- id\n\n\
-         Open a third one. Bob looks, takes a code, and countersigns:\n\n  \
+         Open a third one. Bob looks, takes a code, and countersigns with it, where ID is what\n\
+         the inbox shows and the last command asks for the code:\n\n  \
          {program}{with_dir} --as bob inbox\n  \
          {program} demo{with_dir} code bob\n  \
-         {program}{with_dir} --as bob approve ID        (the ID from the inbox; it asks for the code)\n\n\
+         {program}{with_dir} --as bob approve ID\n\n\
          Ctrl-C here stops the server. Everything stays in {}.",
         policy.display(),
         dir.display(),

@@ -31,7 +31,7 @@ async fn a_new_server_starts_and_a_second_init_is_refused() {
     assert!(error.to_string().contains("set up already"), "{error}");
     assert_eq!(std::fs::read(dir.join("master.key")).unwrap(), key);
 
-    let loaded = Config::load(&dir.join(config::FILE), Overrides::default()).unwrap();
+    let loaded = Config::load(&dir.join(config::FILE), &Overrides::default()).unwrap();
     assert_eq!(loaded.name, config.name);
     let store = wiring::open_store(&loaded.database).await.unwrap();
     let master = loaded.master_key.load().await.unwrap();
@@ -116,8 +116,8 @@ fn the_templates_are_sound() {
     let setting = |line: &&str| line.starts_with('[') || (line.contains(" = ") && !line.contains("of:"));
     let all: Vec<_> = plain.lines().map(|line| line.strip_prefix("# ").filter(setting).unwrap_or(line)).collect();
     let all = all.join("\n");
-    let defaults = Config::parse(folder, &plain, Overrides::default()).unwrap();
-    let written = Config::parse(folder, &all, Overrides::default()).unwrap();
+    let defaults = Config::parse(folder, &plain, &Overrides::default()).unwrap();
+    let written = Config::parse(folder, &all, &Overrides::default()).unwrap();
     assert!(written.behind_tls_proxy && all.contains("\ncooling = "), "{all}");
     assert_eq!(Config { behind_tls_proxy: false, ..written }, defaults);
 }

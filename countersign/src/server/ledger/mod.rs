@@ -113,7 +113,7 @@ impl Database {
 async fn open(dir: &Path) -> anyhow::Result<Store> {
     let file = dir.join(config::FILE);
     let database =
-        if file.exists() { Config::load(&file, Overrides::default())?.database } else { dir.join(config::DATABASE) };
+        if file.exists() { Config::load(&file, &Overrides::default())?.database } else { dir.join(config::DATABASE) };
     if !database.exists() {
         let hint = "name the folder of a server or of a demo";
         return Err(Failure::new(format!("there is no database at {}", database.display())).hint(hint).into());

@@ -43,7 +43,7 @@ impl Engine {
 
     async fn try_release(&self, principal: &Principal, id: RequestId) -> Result<Released, EngineError> {
         let also = principal.person.iter().map(|person| person.id).collect();
-        let rows = self.inner.store.load(RequestWithPeople { request: id, also }).await?;
+        let rows = self.inner.store.load(RequestWithPeople { request: id, also, members: false }).await?;
         let rows = rows.ok_or(EngineError::NotFound("request"))?;
         if !visible(principal, &rows.request, &rows.people) {
             return Err(EngineError::NotFound("request"));

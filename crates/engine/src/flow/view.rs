@@ -70,7 +70,7 @@ impl Engine {
     /// One request, if the principal may see it: his own, one that was put to a group of his, or any for an administrator.
     pub async fn show(&self, principal: &Principal, request: RequestId) -> Result<View, EngineError> {
         let also = principal.person.iter().map(|person| person.id).collect();
-        let rows = self.inner.store.load(RequestWithPeople { request, also }).await?;
+        let rows = self.inner.store.load(RequestWithPeople { request, also, members: true }).await?;
         let rows = rows.ok_or(EngineError::NotFound("request"))?;
         if !visible(principal, &rows.request, &rows.people) {
             return Err(EngineError::NotFound("request"));

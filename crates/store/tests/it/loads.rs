@@ -77,7 +77,8 @@ async fn an_answer_has_all_that_it_is_decided_by() {
     let query = RequestForAnswer { request: second.id, person: bob.id, source: key.source.clone() };
     let rows = store.load(query).await.unwrap().unwrap();
     assert_eq!(rows.request, second);
-    assert_eq!(rows.people.persons, [person(1), person(2), person(3)]);
+    // Who takes part, and nobody else of the group.
+    assert_eq!(rows.people.persons, [person(1), person(2)]);
     assert_eq!(rows.authenticators, [totp]);
     assert_eq!(rows.throttles.iter().map(|row| (&row.key, row.failures)).collect::<Vec<_>>(), [(&key, 1)]);
 }
