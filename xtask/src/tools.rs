@@ -31,6 +31,8 @@ pub(crate) const TESTS: &[Tool] = &[
 #[rustfmt::skip]
 pub(crate) const BENCH: &[Tool] = &[
     program("wrk", "wrk", "makes the load"),
+    library("postgresql", "durable transactions to compare approvals with"),
+    program("strace", "strace", "counts and breaks system calls"),
 ];
 
 const fn program(package: &'static str, program: &'static str, purpose: &'static str) -> Tool {

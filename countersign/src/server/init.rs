@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use countersign_core::names::{GroupName, check_name};
 use countersign_core::time::Micros;
-use countersign_engine::{Bootstrap, Clock as _, NewPerson, is_bootstrapped};
+use countersign_engine::{Bootstrap, Clock as _, Enrolled, NewPerson, is_bootstrapped};
 use countersign_keys::SystemRandom;
 use countersign_keys::master::MasterKey;
 use countersign_keys::totp::TotpSecret;
@@ -51,9 +51,8 @@ pub(crate) async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
         show(&admin, &otpauth)?;
     }
     // Where the password came from a pipe nobody is there to read codes from an app.
-    if !password_stdin {
-        prove(&totp)?;
-    }
+    let last_step = if password_stdin { 0 } else { prove(&totp)? };
+    let totp = Enrolled { secret: totp, last_step };
     let mut made = Vec::new();
     let done = plan.carry_out(&admin, password, totp, &mut made).await;
     let config = match done {
@@ -136,7 +135,7 @@ impl Plan {
         self,
         admin: &str,
         password: SecretString,
-        totp: TotpSecret,
+        totp: Enrolled,
         made: &mut Vec<String>,
     ) -> anyhow::Result<Config> {
         let name = self.config_name()?;
@@ -211,9 +210,10 @@ fn show(admin: &str, otpauth: &SecretString) -> anyhow::Result<()> {
 }
 
 /// Asks for two codes that follow each other: a single one may be typed from a screen that then is closed without saving.
-fn prove(totp: &TotpSecret) -> anyhow::Result<()> {
+fn prove(totp: &TotpSecret) -> anyhow::Result<i64> {
     let first = asked(totp, "\nThe code that the app shows now: ", None)?;
-    asked(totp, "And the next one: ", Some(first)).map(drop)
+    let last = asked(totp, "And the next one: ", Some(first))?;
+    Ok(i64::try_from(last)?)
 }
 
 fn asked(totp: &TotpSecret, text: &str, after: Option<u64>) -> anyhow::Result<u64> {

@@ -49,8 +49,23 @@ pub struct NewPerson {
     pub name: String,
     /// The argon2id string.
     pub password_hash: SecretString,
-    pub totp: Option<TotpSecret>,
+    pub totp: Option<Enrolled>,
     pub groups: Vec<GroupName>,
+}
+
+/// A second factor that exists from the start.
+#[derive(Debug)]
+pub struct Enrolled {
+    pub secret: TotpSecret,
+    /// The newest step of which a code was shown already; it proves nothing any more.
+    pub last_step: i64,
+}
+
+impl From<TotpSecret> for Enrolled {
+    /// No code of it was shown yet.
+    fn from(secret: TotpSecret) -> Self {
+        Self { secret, last_step: 0 }
+    }
 }
 
 /// Whether a database has been set up.
@@ -167,6 +182,8 @@ impl<'a> Setup<'a> {
         ];
         let draft = self.ctx.entry(EntryKind::Key, None, clear, Vec::new());
         self.drafts.push(draft);
+        // So that the log tells them in the order in which they were made.
+        self.ctx.now = self.ctx.now.next();
         Ok(*key.verifying_key().as_bytes())
     }
 
@@ -217,7 +234,7 @@ impl<'a> Setup<'a> {
                 countersigned: true,
             }));
         }
-        if let Some(secret) = &new.totp {
+        if let Some(Enrolled { secret, last_step }) = &new.totp {
             let authenticator = AuthenticatorId::new(now, self.ctx.tail());
             let secret =
                 self.seal(seal::AUTHENTICATOR_SECRET, &authenticator.to_string(), secret.to_payload().expose_secret())?;
@@ -227,7 +244,7 @@ impl<'a> Setup<'a> {
                 factor: Factor::Totp,
                 secret,
                 state: AuthenticatorState::Active,
-                last_step: 0,
+                last_step: *last_step,
                 enrolled_at: now,
                 countersigned: true,
             }));

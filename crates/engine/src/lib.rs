@@ -24,7 +24,7 @@ use countersign_keys::Random;
 use countersign_store::Store;
 use tokio::sync::Notify;
 
-pub use bootstrap::{Bootstrap, NewPerson, is_bootstrapped};
+pub use bootstrap::{Bootstrap, Enrolled, NewPerson, is_bootstrapped};
 pub use clock::Clock;
 pub use countersign_policy::{Explanation, Need};
 pub use error::{EngineError, Submitted};

@@ -105,7 +105,12 @@ impl World {
             secrets.push(((*name).to_owned(), copy));
             let groups = groups.iter().map(|group| GroupName::new("local", group)).collect::<Result<_, _>>();
             let groups = groups.map_err(EngineError::internal)?;
-            new.push(NewPerson { name: (*name).to_owned(), password_hash: hash.clone(), totp: Some(secret), groups });
+            new.push(NewPerson {
+                name: (*name).to_owned(),
+                password_hash: hash.clone(),
+                totp: Some(secret.into()),
+                groups,
+            });
         }
         let bootstrap = Bootstrap { name: "log.example".to_owned(), people: new, policy: policy.to_owned() };
         bootstrap.run(&store, &master, &random, clock.now()).await?;

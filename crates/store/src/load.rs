@@ -111,9 +111,10 @@ load!(RequestWithPeople => Option<RequestWithPeopleRows>, |Self { request, also,
     let Some(request) = requests::find(reader, request).await? else {
         return Ok(None);
     };
-    let groups = match members && request.is_pending() {
-        true => quorum::slots(&request.demands).into_iter().map(|slot| slot.group).collect(),
-        false => BTreeSet::new(),
+    let groups = if members && request.is_pending() {
+        quorum::slots(&request.demands).into_iter().map(|slot| slot.group).collect()
+    } else {
+        BTreeSet::new()
     };
     let people = people_around(reader, &request, also, groups).await?;
     Ok(Some(RequestWithPeopleRows { request, people }))

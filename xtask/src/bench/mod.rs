@@ -4,9 +4,11 @@
 //! machine that grows slower over the run hurts both alike. A new benchmark is a module with its own `Args` that calls [`compare::interleave`],
 //! and a line in [`Command`].
 
+mod approvals;
 pub(crate) mod compare;
 pub(crate) mod floor;
 mod load;
+mod postgres;
 mod yardsticks;
 
 use anyhow::Result;
@@ -18,10 +20,13 @@ use crate::Verdict;
 pub(crate) enum Command {
     /// Print what this machine can do at best, and how far two equal runs differ on it
     Floor(yardsticks::Args),
+    /// Approvals over HTTP, beside a bare append + fdatasync and beside PostgreSQL, and the syncs that they cost
+    Approvals(approvals::Args),
 }
 
 pub(crate) fn run(command: &Command) -> Result<Verdict> {
     match command {
         Command::Floor(args) => yardsticks::run(args),
+        Command::Approvals(args) => approvals::run(args),
     }
 }

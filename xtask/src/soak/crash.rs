@@ -17,6 +17,11 @@ pub(crate) trait Victim {
 
     /// How much has been acknowledged in all rounds, for the report.
     fn acknowledged(&self) -> u64;
+
+    /// What else is to be told at the end.
+    fn report(&self) -> Option<String> {
+        None
+    }
 }
 
 const EARLIEST: Duration = Duration::from_millis(5);
@@ -43,8 +48,14 @@ pub(crate) fn run(victim: &mut impl Victim, rounds: u32, seed: Option<u64>) -> R
                 println!("  {damage}");
             }
             println!("repeat with --seed {seed} --rounds {round}");
+            if let Some(report) = victim.report() {
+                println!("{report}");
+            }
             return Ok(Verdict::Bad);
         }
+    }
+    if let Some(report) = victim.report() {
+        println!("{report}");
     }
     let acknowledged = victim.acknowledged();
     if acknowledged == 0 {

@@ -4,6 +4,8 @@
 
 mod append;
 mod crash;
+mod server;
+mod service;
 
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
@@ -31,12 +33,14 @@ pub(crate) struct Args {
 pub(crate) enum Which {
     /// The bare append loop, which proves that the harness itself is sound
     Append,
+    /// A demo that eight clients ask, approve, deny, cancel and release on
+    Server,
 }
 
 pub(crate) fn run(command: &Command) -> Result<Verdict> {
     let Command::Crash(args) = command;
-    let mut victim = match args.victim {
-        Which::Append => append::AppendLoop::new()?,
-    };
-    crash::run(&mut victim, args.rounds, args.seed)
+    match args.victim {
+        Which::Append => crash::run(&mut append::AppendLoop::new()?, args.rounds, args.seed),
+        Which::Server => crash::run(&mut service::Service::new(args.rounds)?, args.rounds, args.seed),
+    }
 }

@@ -38,6 +38,8 @@ const TABLE: &[(&str, May)] = &[
 
     ("xtask",             Use(&[])),
     ("bench/floor",       Use(&[])),
+    // Sets up a database that no client could set up in a reasonable time; drives the built service over HTTP.
+    ("bench/approvals",   Use(&["core", "keys", "store", "engine"])),
 ];
 
 /// What tests of any crate may use besides: nouns to build fixtures of, and keys to sign them with.

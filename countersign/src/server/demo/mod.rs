@@ -113,7 +113,7 @@ async fn bootstrap(demo: &Demo, store: &Store, master: &MasterKey) -> anyhow::Re
         people.push(NewPerson {
             name: person.name.clone(),
             password_hash: pool.hash(Arc::new(SystemRandom), person.password.clone()).await?,
-            totp: Some(OtpauthUrl::parse(person.otpauth.expose_secret())?.secret),
+            totp: Some(OtpauthUrl::parse(person.otpauth.expose_secret())?.secret.into()),
             groups,
         });
     }

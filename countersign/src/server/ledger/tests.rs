@@ -15,7 +15,7 @@ async fn server(dir: &Path) -> Engine {
         name: "root".to_owned(),
         password_hash:
             "$argon2id$v=19$m=19456,t=2,p=1$ZXhhbXBsZXNhbHQxMjM0$M8Hk75gfxj+4aGhNNRc95ARqC4M76UifcddUCtoK7eE".into(),
-        totp: Some(TotpSecret::generate(&SystemRandom).unwrap()),
+        totp: Some(TotpSecret::generate(&SystemRandom).unwrap().into()),
         groups: vec!["local:administrators".parse().unwrap()],
     };
     let bootstrap = Bootstrap { name: "log.example.com".into(), people: vec![person], policy: "version = 1\n".into() };

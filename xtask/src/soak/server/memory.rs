@@ -1,0 +1,184 @@
+//! What clients were told, kept where a kill of the server cannot reach it, and held against what a server says later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// Requests of which something was acknowledged.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    requests: BTreeMap<String, Told>,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+/// What was last acknowledged of a request.
+#[derive(Debug, Default)]
+struct Told {
+    version: u64,
+    stage: String,
+    releases: BTreeSet<String>,
+    reported: BTreeSet<String>,
+    /// Since the last look.
+    touched: bool,
+}
+
+impl Memory {
+    /// A whole view came back from the verb of this name.
+    pub(crate) fn told(&mut self, verb: &'static str, view: &Value) {
+        *self.counts.entry(verb).or_default() += 1;
+        let told = self.requests.entry(text(view, "id")).or_default();
+        told.touched = true;
+        told.version = view["version"].as_u64().unwrap_or_default();
+        told.stage = text(view, "stage");
+        for release in releases(view) {
+            let id = text(release, "id");
+            if text(release, "state") == "done" {
+                told.reported.insert(id.clone());
+            }
+            told.releases.insert(id);
+        }
+    }
+
+    /// A release came back: the right was let go, once.
+    pub(crate) fn released(&mut self, request: &str, release: &str) {
+        *self.counts.entry("released").or_default() += 1;
+        let told = self.requests.entry(request.to_owned()).or_default();
+        told.touched = true;
+        told.releases.insert(release.to_owned());
+    }
+
+    /// Acknowledgements by verb.
+    pub(crate) fn counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
+    /// Requests to look at: those of which something was told since the last look, or all.
+    pub(crate) fn to_check(&mut self, all: bool) -> Vec<String> {
+        let touched = self.requests.iter_mut().filter(|(_, told)| std::mem::take(&mut told.touched) || all);
+        touched.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// What a server now says of a request, against what was told before.
+    pub(crate) fn check(&self, id: &str, status: u16, view: &Value) -> Damage {
+        let mut damage = Damage::default();
+        let Some(told) = self.requests.get(id) else { return damage };
+        let (version, stage) = (view["version"].as_u64().unwrap_or_default(), text(view, "stage"));
+        let lost = |what: String| format!("request {id}: {what}");
+        if status != 200 {
+            damage.lost.push(lost(format!("{} was acknowledged, now the answer is {status}", told.stage)));
+            return damage;
+        }
+        // What was under way when the server died may have come true, so a request may be further than what was told.
+        let may_follow = told.stage == "challenged" && version > told.version;
+        if version < told.version || (stage != told.stage && !may_follow) {
+            let was = format!("{} (version {}) was acknowledged", told.stage, told.version);
+            damage.lost.push(lost(format!("{was}, now it is {stage} (version {version})")));
+        }
+        let now: BTreeMap<String, String> =
+            releases(view).iter().map(|release| (text(release, "id"), text(release, "state"))).collect();
+        for release in told.releases.iter().filter(|release| !now.contains_key(*release)) {
+            damage.lost.push(lost(format!("release {release} was acknowledged and is gone")));
+        }
+        for release in told.reported.iter().filter(|release| now.get(*release).is_some_and(|state| state != "done")) {
+            damage.lost.push(lost(format!("the end of release {release} was acknowledged and is forgotten")));
+        }
+        // Every grant of the demo is for one use.
+        if now.len() > 1 || (!now.is_empty() && stage != "granted") {
+            damage.released_twice.push(lost(format!("{stage}, with {} releases", now.len())));
+        }
+        damage
+    }
+}
+
+/// What must be zero.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub(crate) lost: Vec<String>,
+    /// More releases than the grant allowed, or one without a grant.
+    pub(crate) released_twice: Vec<String>,
+    /// Breaks of the ledger.
+    pub(crate) broken: Vec<String>,
+    /// Whatever else no server should do.
+    pub(crate) strange: Vec<String>,
+}
+
+impl Damage {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.lost.extend(other.lost);
+        self.released_twice.extend(other.released_twice);
+        self.broken.extend(other.broken);
+        self.strange.extend(other.strange);
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        let Self { lost, released_twice, broken, strange } = self;
+        let kinds = [("lost", lost), ("released twice", released_twice), ("ledger", broken), ("strange", strange)];
+        kinds.iter().flat_map(|(kind, all)| all.iter().map(move |what| format!("{kind}: {what}"))).collect()
+    }
+}
+
+fn releases(view: &Value) -> &[Value] {
+    view["releases"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(object: &Value, member: &str) -> String {
+    object[member].as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn view(version: u64, stage: &str, releases: &[(&str, &str)]) -> Value {
+        let releases: Vec<_> = releases.iter().map(|(id, state)| json!({"id": id, "state": state})).collect();
+        json!({"id": "r", "version": version, "stage": stage, "releases": releases})
+    }
+
+    /// What is found, after `told`, when a server says `now`.
+    fn found(told: &Value, now: &Value) -> [usize; 2] {
+        let mut memory = Memory::default();
+        memory.told("asked", told);
+        let damage = memory.check("r", 200, now);
+        [damage.lost.len(), damage.released_twice.len()]
+    }
+
+    #[test]
+    fn the_same_or_what_may_follow_is_no_damage() {
+        let challenged = view(1, "challenged", &[]);
+        assert_eq!(found(&challenged, &challenged), [0, 0]);
+        assert_eq!(found(&challenged, &view(2, "denied", &[])), [0, 0]);
+        assert_eq!(found(&view(3, "granted", &[]), &view(4, "granted", &[("x", "intended")])), [0, 0]);
+    }
+
+    #[test]
+    fn what_is_gone_or_went_back_is_lost() {
+        assert_eq!(found(&view(2, "denied", &[]), &view(1, "challenged", &[])), [1, 0]);
+        assert_eq!(found(&view(2, "denied", &[]), &view(3, "granted", &[])), [1, 0]);
+        assert_eq!(found(&view(1, "challenged", &[]), &view(1, "cancelled", &[])), [1, 0]);
+        assert_eq!(found(&view(4, "granted", &[("x", "done")]), &view(4, "granted", &[("x", "in_doubt")])), [1, 0]);
+        assert_eq!(found(&view(4, "granted", &[("x", "intended")]), &view(4, "granted", &[])), [1, 0]);
+        let mut memory = Memory::default();
+        memory.told("asked", &view(1, "challenged", &[]));
+        assert_eq!(memory.check("r", 404, &Value::Null).lost.len(), 1);
+    }
+
+    #[test]
+    fn a_second_release_and_one_without_a_grant_are_damage() {
+        let granted = view(3, "granted", &[]);
+        assert_eq!(found(&granted, &view(5, "granted", &[("x", "intended"), ("y", "intended")])), [0, 1]);
+        assert_eq!(found(&view(2, "denied", &[]), &view(2, "denied", &[("x", "done")])), [0, 1]);
+    }
+
+    #[test]
+    fn only_what_was_touched_is_looked_at_again() {
+        let mut memory = Memory::default();
+        memory.told("asked", &view(1, "challenged", &[]));
+        assert_eq!(memory.to_check(false), ["r"]);
+        assert_eq!(memory.to_check(false), [""; 0]);
+        assert_eq!(memory.to_check(true), ["r"]);
+        memory.released("r", "x");
+        assert_eq!((memory.to_check(false).len(), memory.counts()["released"]), (1, 1));
+    }
+}
