@@ -31,7 +31,9 @@ pub(crate) fn help(args: &HelpArgs) -> anyhow::Result<()> {
             Failure::new(format!("there is no command {name}")).hint("countersign help --all lists them")
         })?;
     }
-    output::line(command.render_long_help().to_string().trim_end());
+    // The long form of the first screen has more lines than a screen.
+    let text = if args.command.is_empty() { command.render_help() } else { command.render_long_help() };
+    output::line(text.to_string().trim_end());
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::http::{ApiError, Client};
 use super::output::LiveLine;
 use super::session::Context;
@@ -60,14 +62,14 @@ pub(super) async fn until_decided(client: &Client, mut view: View) -> anyhow::Re
         return Ok(Waited::Decided(Box::new(view)));
     }
     let mut line = LiveLine::default();
-    let interrupt = tokio::signal::ctrl_c();
-    tokio::pin!(interrupt);
+    // Caught from now on: a Ctrl-C right after the first line must not end this without a word.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut failures = 0;
     while view.stage.is_pending() {
         line.show(&in_one_line(&view));
         let next = tokio::select! {
             next = news(client, &view) => next,
-            _ = &mut interrupt => {
+            _ = interrupt.recv() => {
                 line.end();
                 return Ok(Waited::Interrupted);
             }
@@ -82,7 +84,7 @@ pub(super) async fn until_decided(client: &Client, mut view: View) -> anyhow::Re
                 line.show(&format!("{} · trying again", words::visible(&error.to_string())));
                 tokio::select! {
                     () = tokio::time::sleep(Duration::from_secs(u64::from(failures.min(10)))) => {}
-                    _ = &mut interrupt => {
+                    _ = interrupt.recv() => {
                         line.end();
                         return Ok(Waited::Interrupted);
                     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use countersign_keys::KeysError;
 use countersign_keys::master::MasterKey;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -26,7 +27,11 @@ pub(super) enum MasterKeySource {
 impl MasterKeySource {
     pub(super) async fn load(&self) -> anyhow::Result<MasterKey> {
         match self {
-            Self::File(path) => Ok(MasterKey::read_file(path)?),
+            Self::File(path) => MasterKey::read_file(path).map_err(|error| match error {
+                KeysError::MasterKeyFormat => Failure::new(format!("{}: {error}", path.display())).into(),
+                // The others name the file themselves.
+                error => error.into(),
+            }),
             Self::Env(name) => from_environment(name),
             Self::Command(command) => from_command(command).await,
         }

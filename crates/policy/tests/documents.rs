@@ -1,7 +1,7 @@
 //! The reference in `docs/policy.md` is true: each TOML block in it loads; one marked `toml,refused` is refused with the very errors that the text
 //! block after it shows; and every key that the reader of rules knows is named.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::expect_used, reason = "tests")]
 
 use std::path::Path;
 

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use refinery::{Migration, Runner};
 use rusqlite::OptionalExtension as _;
 
-use super::Connection;
 use super::connection::db_error;
-use crate::error::{DbError, StoreError};
+use super::{Connection, now};
+use crate::error::{DbError, Failure, StoreError};
+use crate::reader::Tx;
+use crate::tables::leases;
 
 /// Each migration under its name, oldest first. One that has been released is never edited: the database remembers its checksum.
 const MIGRATIONS: &[(&str, &str)] = &[("V1__first", include_str!("../../migrations/V1__first.sql"))];
@@ -35,6 +37,7 @@ pub(crate) fn open(path: &Path, readers: usize) -> Result<Opened, StoreError> {
         return Err(StoreError::NotWritable { path: path.to_owned(), why });
     }
     migrate(path, &mut writer)?;
+    end_leases(&mut writer)?;
     sync_folder(path).map_err(|error| not_writable(path, &error))?;
     let readers = (0..readers)
         .map(|_| Connection::reader(path).map_err(|error| opening(path, &error)))
@@ -100,6 +103,16 @@ fn migrate(path: &Path, writer: &mut Connection) -> Result<(), StoreError> {
         _ => source(&error).map_or_else(|| StoreError::Sql(error.to_string()), |sqlite| opening(path, sqlite)),
     })?;
     Ok(())
+}
+
+/// Who held a lease is dead: it had this lock. Waiting for its end would keep the log, and with it every release, still for that long after a crash.
+fn end_leases(writer: &mut Connection) -> Result<(), StoreError> {
+    match now(leases::release_all(&mut Tx::sqlite(writer))) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(Failure::Db(error))) => Err(error.into()),
+        Some(Err(failure)) => Err(StoreError::Sql(format!("{failure:?}"))),
+        None => Err(StoreError::Stopped),
+    }
 }
 
 fn schema_version(connection: &rusqlite::Connection) -> rusqlite::Result<i64> {

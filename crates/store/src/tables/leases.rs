@@ -14,6 +14,7 @@ statements! {
         WHERE leases.owner = excluded.owner OR leases.until_at <= $3 RETURNING fence";
     HOLD = "UPDATE leases SET fence = fence WHERE name = $1 AND owner = $2 AND fence = $3";
     RELEASE = "UPDATE leases SET until_at = 0 WHERE name = $1 AND owner = $2";
+    RELEASE_ALL = "UPDATE leases SET until_at = 0 WHERE until_at > 0";
     BY_NAME = "SELECT owner, fence, until_at FROM leases WHERE name = $1";
 }
 
@@ -51,6 +52,12 @@ pub(crate) async fn hold(tx: &mut Tx<'_>, name: &str, owner: &str, fence: Fence)
 
 pub(crate) async fn release(tx: &mut Tx<'_>, name: &str, owner: &str) -> Result<(), Failure> {
     tx.execute(RELEASE, params![name, owner]).await?;
+    Ok(())
+}
+
+/// Ends all leases; their fences stay, so a holder who lives on after all is still recognised.
+pub(crate) async fn release_all(tx: &mut Tx<'_>) -> Result<(), Failure> {
+    tx.execute(RELEASE_ALL, params![]).await?;
     Ok(())
 }
 

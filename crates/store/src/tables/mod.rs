@@ -124,7 +124,7 @@ mod tests {
     /// Questions for everything there is; they say so by being `HEAVY`, or page by the primary key.
     const WHOLE: &[&str] =
         &["persons p ORDER", "accounts a ORDER", "groups ORDER", "memberships m ORDER", "tokens t ORDER"];
-    const SMALL: &[&str] = &["data_keys", "signing_keys", "PRAGMA"];
+    const SMALL: &[&str] = &["data_keys", "signing_keys", "leases SET until_at = 0 WHERE until_at", "PRAGMA"];
 
     fn statements() -> impl Iterator<Item = &'static str> {
         super::STATEMENTS.iter().flat_map(|table| table.iter().copied())

@@ -21,6 +21,18 @@ async fn a_second_process_is_refused_and_a_closed_store_opens_again() {
     assert_eq!(store.load(PersonById(person(1).id)).await.unwrap(), Some(person(1)));
 }
 
+#[tokio::test]
+async fn a_dead_process_holds_no_lease() {
+    let (store, folder) = open();
+    let hour = NOW.plus(std::time::Duration::from_hours(1));
+    let first = store.acquire_lease("sequencer", "one", NOW, hour).await.unwrap().unwrap();
+    assert_eq!(store.acquire_lease("sequencer", "two", NOW, hour).await.unwrap(), None);
+    drop(store);
+    let store = Store::open(&config(folder.path())).unwrap();
+    let second = store.acquire_lease("sequencer", "two", NOW, hour).await.unwrap().unwrap();
+    assert!(second > first, "a new holder has a new fence");
+}
+
 #[test]
 fn a_newer_schema_is_refused_with_both_numbers() {
     let (store, folder) = open();

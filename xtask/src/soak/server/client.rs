@@ -1,5 +1,6 @@
 //! One client under whose load a server is killed.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use serde_json::{Value, json};
@@ -21,6 +22,8 @@ pub(crate) struct Client {
     /// Checkpoints that this client saw. A log that contradicts one of them was cut or forked.
     pub(crate) checkpoint: Option<String>,
     pub(crate) strange: Vec<String>,
+    /// Answers that ask to try again.
+    pub(crate) put_off: BTreeMap<String, u64>,
     turns: u64,
     /// The question that was on its way when the server died.
     unanswered: Option<Question>,
@@ -43,6 +46,7 @@ impl Client {
             memory: Memory::default(),
             checkpoint: None,
             strange: Vec::new(),
+            put_off: BTreeMap::new(),
             turns: 0,
             unanswered: None,
             accepted: None,
@@ -211,7 +215,10 @@ impl Client {
 
     fn unexpected(&mut self, verb: &str, answer: &Answer) {
         // A log that lags behind, after a kill that left entries outside of the tree, stops releases and says so.
-        if answer.status != 503 {
+        if answer.status == 503 {
+            let slug = answer.json()["slug"].as_str().unwrap_or("503").to_owned();
+            *self.put_off.entry(format!("{verb} {slug}")).or_default() += 1;
+        } else {
             self.strange.push(format!("{verb} was answered with {}: {}", answer.status, answer.text()));
         }
     }

@@ -54,8 +54,8 @@ impl Memory {
 
     /// Requests to look at: those of which something was told since the last look, or all.
     pub(crate) fn to_check(&mut self, all: bool) -> Vec<String> {
-        let touched = self.requests.iter_mut().filter(|(_, told)| std::mem::take(&mut told.touched) || all);
-        touched.map(|(id, _)| id.clone()).collect()
+        let look = |(id, told): (&String, &mut Told)| (std::mem::take(&mut told.touched) || all).then(|| id.clone());
+        self.requests.iter_mut().filter_map(look).collect()
     }
 
     /// What a server now says of a request, against what was told before.

@@ -1,0 +1,25 @@
+//! Tests of the built program: real processes, real servers on loopback, other people's tools.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod admin;
+mod bad_input;
+mod crash;
+mod enroll;
+mod help;
+mod order;
+mod outcomes;
+mod qr;
+mod receipts;
+mod scripts;
+mod startup;
+mod story;
+mod support;

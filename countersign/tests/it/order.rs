@@ -1,0 +1,242 @@
+//! A kill cannot tell whether a change was on disk before its answer left: the kernel keeps what was written. The order of system calls can.
+//!
+//! The whole server runs under strace. For each verb that changes state the database's log is written and synced, and the sync has returned, before
+//! the first byte of that verb's answer is written to its connection.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::TcpStream;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{Api, Cs, code_of, has_tool, secret_of, until};
+
+const CALLS: &str = "trace=fdatasync,fsync,write,writev,pwrite64,pwritev,sendto,sendmsg,read,recvfrom,recvmsg";
+const WAL: &str = "countersign.db-wal>";
+/// Goal G7: a single client pays for two syncs at most.
+const SYNCS_AT_MOST: usize = 2;
+
+#[test]
+fn what_is_answered_is_on_disk() {
+    if !has_tool("strace") || !has_tool("oathtool") {
+        return;
+    }
+    let base = tempfile::tempdir().unwrap();
+    let trace = base.path().join("trace");
+    let marks = traced(&base.path().join("demo"), &trace);
+    let text = std::fs::read_to_string(&trace).unwrap();
+    let events = events(&text);
+    let mut report = String::new();
+    for (verb, mark) in &marks {
+        let found = judge(&events, mark).unwrap_or_else(|why| panic!("{verb}: {why}"));
+        let Durable { syncs, call } = found;
+        write!(report, "{verb} {syncs} ({call}), ").unwrap();
+        assert!(syncs <= SYNCS_AT_MOST, "{verb} took {syncs} syncs");
+    }
+    eprintln!("syncs of the log between a call and its answer: {}", report.trim_end_matches(", "));
+    assert_eq!(marks.len(), 6);
+}
+
+/// What runs between two moments of the trace cannot be told from what waits for it, so every call comes alone, from its own port.
+fn traced(dir: &Path, trace: &Path) -> Vec<(&'static str, Mark)> {
+    // With -D the server is our child, and strace goes with it.
+    let strace = ["strace", "-D", "-f", "-y", "-yy", "-ttt", "-s", "96", "-e", "signal=none", "-e", CALLS, "-o"];
+    let mut wrapper = strace.to_vec();
+    wrapper.push(trace.to_str().unwrap());
+    let mut job =
+        Cs::through(&wrapper, ["demo", "--json", "--listen", "127.0.0.1:0", "--dir", dir.to_str().unwrap()]).start();
+    let about: Value = serde_json::from_str(&job.prints("\"url\"")).unwrap();
+    let address = about["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+    let person = |name: &str| {
+        let people = about["people"].as_array().unwrap();
+        people.iter().find(|person| person["name"] == name).unwrap().clone()
+    };
+    let login = |name: &str| {
+        let api = Api::new(&address);
+        let reply = api.post("login", &json!({"name": name, "password": person(name)["password"]}));
+        api.with_token(reply.json()["token"].as_str().unwrap())
+    };
+    let (alice, bob) = (login("alice"), login("bob"));
+    let code = code_of(&secret_of(person("bob")["otpauth"].as_str().unwrap()));
+    let mut marks = Vec::new();
+    let mut call = |verb: &'static str, api: &Api, path: &str, body: &Value| {
+        // The sequencer has its own commits; what it still has to do is done before the next call.
+        settled(trace);
+        let (mark, answer) = marked(api, path, body);
+        marks.push((verb, mark));
+        answer
+    };
+    let ask = |argument: &str| {
+        json!({
+            "action": "command.run", "target": "db-1", "reason": "the order of things",
+            "parameters": {"argv": ["true", argument], "cwd": "/", "user": "alice"},
+        })
+    };
+    let asked = call("ask", &alice, "requests", &ask("one"));
+    let id = asked["id"].as_str().unwrap();
+    let seen = bob.get(&format!("requests/{id}")).json();
+    let proof = json!({"challenge": seen["you"]["challenge"], "code": code, "digest": seen["digest"]});
+    let approved = call("approve", &bob, &format!("requests/{id}/answer"), &proof);
+    assert_eq!(approved["stage"], "granted", "{approved}");
+    let released = call("release", &alice, &format!("requests/{id}/release"), &json!({}));
+    let release = released["release"].as_str().unwrap();
+    call("report", &alice, &format!("releases/{release}/result"), &json!({"outcome": "exit 0"}));
+    for (verb, api, argument) in [("deny", &bob, "two"), ("cancel", &alice, "three")] {
+        let asked = alice.post("requests", &ask(argument)).json();
+        let path = format!("requests/{}/{verb}", asked["id"].as_str().unwrap());
+        call(verb, api, &path, &json!({}));
+    }
+    job.signal(Signal::SIGTERM);
+    job.end().ok();
+    until("the end of the trace", || std::fs::read_to_string(trace).unwrap().contains("+++ exited with 0").then_some(()));
+    marks
+}
+
+/// Waits until the log is neither written nor synced for a while.
+fn settled(trace: &Path) {
+    let count = || std::fs::read_to_string(trace).unwrap().matches(WAL).count();
+    let mut before = (count(), 0);
+    until("a log at rest", || {
+        let now = count();
+        before = if now == before.0 { (now, before.1 + 1) } else { (now, 0) };
+        // The sequencer gathers for 100 ms and signs what it integrated; the log is moved after half a second.
+        (before.1 > 20).then_some(())
+    });
+}
+
+/// How a call is found again in the trace: the client's port stands in the name of the server's socket.
+#[derive(Debug)]
+struct Mark {
+    port: u16,
+}
+
+fn marked(api: &Api, path: &str, body: &Value) -> (Mark, Value) {
+    use std::io::{Read as _, Write as _};
+    let mut stream = TcpStream::connect(&api.address).unwrap();
+    let mark = Mark { port: stream.local_addr().unwrap().port() };
+    let body = body.to_string();
+    let text = format!(
+        "POST /api/countersign/v1/{path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        api.address,
+        api.token.as_deref().unwrap(),
+        body.len()
+    );
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 20"), "{path}: {answer}");
+    (mark, serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap())
+}
+
+/// A system call: its lines begin and end at these times, in seconds.
+#[derive(Debug, Clone, PartialEq)]
+struct Event {
+    name: String,
+    /// What stands between the parentheses, up to where the trace was interrupted.
+    on: String,
+    began: f64,
+    ended: f64,
+    failed: bool,
+}
+
+/// What was found for one call.
+#[derive(Debug, PartialEq)]
+struct Durable {
+    syncs: usize,
+    /// The system call that was used.
+    call: String,
+}
+
+/// Reads a trace with times and thread ids. A call that another thread's line interrupts ends where it is resumed.
+fn events(text: &str) -> Vec<Event> {
+    let mut open: BTreeMap<(&str, &str), (String, f64)> = BTreeMap::new();
+    let mut events = Vec::new();
+    for line in text.lines() {
+        let Some((thread, rest)) = line.split_once(' ') else { continue };
+        let Some((time, rest)) = rest.trim_start().split_once(' ') else { continue };
+        let Ok(time) = time.parse::<f64>() else { continue };
+        if let Some(rest) = rest.strip_prefix("<... ") {
+            let name = rest.split(' ').next().unwrap();
+            if let Some((on, began)) = open.remove(&(thread, name)) {
+                // The buffer of a read stands behind the interruption.
+                events.push(Event { name: name.to_owned(), on: on + rest, began, ended: time, failed: failed(rest) });
+            }
+        } else if let Some((name, on)) = rest.split_once('(') {
+            if on.ends_with("<unfinished ...>") {
+                open.insert((thread, name), (on.to_owned(), time));
+            } else {
+                let event =
+                    Event { name: name.to_owned(), on: on.to_owned(), began: time, ended: time, failed: failed(rest) };
+                events.push(event);
+            }
+        }
+    }
+    events
+}
+
+fn failed(line: &str) -> bool {
+    line.rsplit_once(" = ").is_none_or(|(_, result)| result.starts_with('-'))
+}
+
+/// Whether what this connection asked for was durable before it was answered. Times are those at which a call began, or was resumed to its end: a sync
+/// that ends in the microsecond in which the answer begins is not yet before it.
+fn judge(events: &[Event], mark: &Mark) -> Result<Durable, String> {
+    let socket = format!("->127.0.0.1:{}]>", mark.port);
+    let ours = |event: &&Event| event.on.contains(&socket) && !event.failed;
+    let asked = events.iter().filter(ours).find(|event| ["read", "recvfrom", "recvmsg"].contains(&event.name.as_str()));
+    let answers = ["write", "writev", "sendto", "sendmsg"];
+    let answered = events.iter().filter(ours).find(|event| answers.contains(&event.name.as_str()));
+    let (Some(asked), Some(answered)) = (asked, answered) else {
+        return Err("the trace does not show the call and its answer".to_owned());
+    };
+    let wal = events.iter().filter(|event| event.on.contains(WAL) && event.began >= asked.began && !event.failed);
+    let (syncs, writes): (Vec<&Event>, Vec<&Event>) = wal.partition(|event| event.name.ends_with("sync"));
+    let Some(last_write) = writes.iter().rfind(|event| event.began < answered.began) else {
+        return Err("nothing was written to the log before the answer".to_owned());
+    };
+    let before: Vec<_> =
+        syncs.iter().filter(|sync| sync.began >= last_write.ended && sync.ended < answered.began).collect();
+    let Some(sync) = before.first() else {
+        return Err("the answer was written before the log was synced".to_owned());
+    };
+    let all = syncs.iter().filter(|sync| sync.began < answered.began).count();
+    Ok(Durable { syncs: all, call: sync.name.clone() })
+}
+
+const READ: &str = "7 1.0 recvfrom(9<TCP:[127.0.0.1:8220->127.0.0.1:5000]>, \"POST /x\", 512, 0, NULL, NULL) = 7";
+const WRITTEN: &str = "8 1.1 pwrite64(4</d/countersign.db-wal>, \"\\0\", 4096, 32) = 4096";
+const SYNCED: &str = "8 1.2 fdatasync(4</d/countersign.db-wal>) = 0";
+const ANSWERED: &str = "7 1.3 writev(9<TCP:[127.0.0.1:8220->127.0.0.1:5000]>, [{\"HTTP/1.1 200\"}], 2) = 200";
+
+fn judged(lines: &[&str]) -> Result<Durable, String> {
+    judge(&events(&lines.join("\n")), &Mark { port: 5000 })
+}
+
+#[test]
+fn the_right_order_is_seen() {
+    let durable = judged(&[READ, WRITTEN, SYNCED, ANSWERED]).unwrap();
+    assert_eq!(durable, Durable { syncs: 1, call: "fdatasync".to_owned() });
+    let interrupted = ["8 1.2 fdatasync(4</d/countersign.db-wal> <unfinished ...>", "8 1.25 <... fdatasync resumed>) = 0"];
+    assert!(judged(&[READ, WRITTEN, interrupted[0], "7 1.21 read(3</x>, \"\", 1) = 0", interrupted[1], ANSWERED]).is_ok());
+}
+
+#[test]
+fn every_wrong_order_is_told() {
+    let at = |line: &str, from: &str, to: &str| line.replace(from, to);
+    let late = "the answer was written before the log was synced";
+    // As with synchronous=NORMAL: written, and never synced.
+    assert_eq!(judged(&[READ, WRITTEN, ANSWERED]).unwrap_err(), late);
+    assert_eq!(judged(&[READ, WRITTEN, &at(ANSWERED, "1.3", "1.15"), SYNCED]).unwrap_err(), late);
+    // Begun before the answer, and not ended.
+    let begun = "8 1.2 fdatasync(4</d/countersign.db-wal> <unfinished ...>";
+    assert_eq!(judged(&[READ, WRITTEN, begun, ANSWERED, "8 1.4 <... fdatasync resumed>) = 0"]).unwrap_err(), late);
+    // Another file, a failed sync, a sync that came before the write.
+    assert_eq!(judged(&[READ, WRITTEN, &at(SYNCED, "db-wal", "db"), ANSWERED]).unwrap_err(), late);
+    assert_eq!(judged(&[READ, WRITTEN, &at(SYNCED, "= 0", "= -1 EIO (Input/output error)"), ANSWERED]).unwrap_err(), late);
+    assert_eq!(judged(&[READ, &at(SYNCED, "1.2", "1.05"), WRITTEN, ANSWERED]).unwrap_err(), late);
+    assert!(judged(&[READ, SYNCED, ANSWERED]).unwrap_err().starts_with("nothing was written"));
+    assert!(judged(&[READ, WRITTEN, SYNCED]).unwrap_err().starts_with("the trace does not show"));
+}
