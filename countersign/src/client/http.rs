@@ -16,6 +16,9 @@ use crate::exit::Failure;
 const PREFIX: &str = "api/countersign/v1/";
 const TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server closes connections that are silent for ten seconds. While somebody looks for a code nothing here notices that, and the code would be sent
+/// to nobody.
+const REUSE_TIME: Duration = Duration::from_secs(3);
 /// A receipt is the largest body that there is.
 const BODY_LIMIT: usize = countersign_ledger::RECEIPT_LIMIT;
 
@@ -93,6 +96,7 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
+            .pool_idle_timeout(REUSE_TIME)
             .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")));
         if is_loopback(&base) {
             // A proxy would see what this machine says to itself.

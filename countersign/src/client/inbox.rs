@@ -20,10 +20,10 @@ pub(super) async fn inbox(context: &Context, args: &InboxArgs) -> anyhow::Result
             query.push(("cursor", cursor));
         }
         let page: Page = client.get(&[path], &query).await?;
-        let empty = page.items.is_empty();
         items.extend(page.items);
+        // A page may be empty and not the last: what is the caller's own is left out after it was counted.
         cursor = page.next;
-        if cursor.is_none() || empty {
+        if cursor.is_none() {
             break;
         }
     }

@@ -135,6 +135,11 @@ impl Action {
         &self.0
     }
 
+    /// Whether this is an action of Countersign's own, which nobody asks for by name.
+    pub fn is_reserved(&self) -> bool {
+        self.is_administration() || self.0 == "login"
+    }
+
     /// Whether this is one of the operations that change Countersign itself.
     pub fn is_administration(&self) -> bool {
         self.0.starts_with("admin.")

@@ -1,6 +1,6 @@
 //! `answer`.
 
-use countersign_core::decide::{self, AnswerInput, Rejection};
+use countersign_core::decide::{self, AnswerInput, Rejection, Role};
 use countersign_core::digest::Digest;
 use countersign_core::identity::{Authenticator, PersonRef};
 use countersign_core::ids::{ChallengeId, RequestId};
@@ -62,6 +62,10 @@ impl Engine {
             Ok(role) => role,
             Err(why) => return Ok(Err(why)),
         };
+        // An account that was linked only after it asked is still the one that asked.
+        if role == Role::Approve && request.account == principal.account {
+            return Ok(Err(Rejection::OwnRequest));
+        }
         if request.challenge_for(role) != Some(proof.challenge) || proof.digest != request.digest {
             return Ok(Err(Rejection::OtherRequest));
         }

@@ -59,7 +59,21 @@ impl Asked {
 
 impl Engine {
     /// Somebody asks for an operation. Policy decides what it takes; a live grant or a pending request for exactly the same is found again.
+    ///
+    /// Countersign's own actions are not asked for here: an administrative change that came in as free parameters could say one thing to policy and do
+    /// another.
     pub async fn ask(&self, principal: &Principal, ask: &Ask) -> Result<Asked, EngineError> {
+        if ask.operation.action.is_reserved() {
+            let action = &ask.operation.action;
+            return Err(EngineError::NotPermitted(format!(
+                "{action} is not asked for like this; use the commands that administer"
+            )));
+        }
+        self.ask_for(principal, ask).await
+    }
+
+    /// As [`Self::ask`], for what Countersign itself asks.
+    pub(crate) async fn ask_for(&self, principal: &Principal, ask: &Ask) -> Result<Asked, EngineError> {
         check(principal, ask)?;
         decide_again!(self.try_ask(principal, ask))
     }

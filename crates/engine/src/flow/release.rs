@@ -148,7 +148,9 @@ impl Engine {
     ) -> Result<(countersign_core::release::Release, countersign_core::request::Request), EngineError> {
         let found = self.inner.store.load(ReleaseWithRequest(id)).await?;
         let (release, request) = found.ok_or(EngineError::NotFound("release"))?;
-        if request.account != principal.account {
+        let own = request.account == principal.account
+            || matches!((&request.person, &principal.person), (Some(asked), Some(me)) if asked.id == me.id);
+        if !own {
             return Err(EngineError::NotFound("release"));
         }
         Ok((release, request))
@@ -164,7 +166,10 @@ impl Engine {
     }
 }
 
-/// Who holds the lease: the account, so that the same client may report after its session was renewed.
+/// Who holds the lease: the person through whichever account, so that the same client may report after it logged in anew.
 fn owner(principal: &Principal) -> String {
-    format!("account:{}", principal.account)
+    principal
+        .person
+        .as_ref()
+        .map_or_else(|| format!("account:{}", principal.account), |person| format!("person:{}", person.id))
 }

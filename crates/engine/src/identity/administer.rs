@@ -63,7 +63,7 @@ impl Engine {
             parameters: change.to_parameters()?,
             context: Value::object::<&str, Value>([]),
         };
-        self.ask(principal, &Ask { operation, reason, deadline: None, idempotency, secret }).await
+        self.ask_for(principal, &Ask { operation, reason, deadline: None, idempotency, secret }).await
     }
 
     async fn prepare_secret(
@@ -93,6 +93,10 @@ impl Engine {
     pub(crate) async fn apply_granted(&self, step: Step, ctx: &mut Ctx) -> Result<(Step, Change), EngineError> {
         let request = &step.request;
         let change = Change::from_parameters(&request.operation.parameters)?;
+        // What policy judged and people approved must be what is done.
+        if change.action()? != request.operation.action || change.target() != request.operation.target {
+            return Err(EngineError::internal("an administrative request does not say what it does"));
+        }
         let secret = match &request.sealed {
             Some(sealed) => Some(
                 self.inner

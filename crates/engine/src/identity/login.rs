@@ -142,7 +142,12 @@ impl Engine {
         };
         match (code, &principal.person) {
             (Some(code), Some(person)) => {
-                writes.extend(self.prove(person, code, &principal.source).await?);
+                let proved = self.prove(person, code, &principal.source).await.map_err(|error| match error {
+                    // Who is not logged in yet learns nothing but no: a used code would tell that the password was right.
+                    EngineError::Invalid(_) => EngineError::LoginRefused,
+                    other => other,
+                })?;
+                writes.extend(proved);
                 Ok(Factor::Totp)
             }
             _ if demanded => Err(EngineError::CodeNeeded),

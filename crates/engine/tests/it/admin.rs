@@ -45,7 +45,18 @@ async fn others_do_not_administer_and_a_token_does_not_confirm() {
         None,
     );
     let refused = place.engine().ask(&bob, &ask).await;
-    assert!(matches!(refused, Err(EngineError::RefusedByPolicy { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(EngineError::NotPermitted(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_change_cannot_pass_for_another_one() {
+    let place = Place::usual().await;
+    let admin = place.login("admin").await;
+    // Policy would judge `admin.throttle.clear`, and the policy itself would be replaced.
+    let parameters = Change::PolicyApply { text: "version = 1\n".into() }.to_parameters().unwrap();
+    let ask = countersign_engine::testing::ask("admin.throttle.clear", "bob", parameters, None);
+    let refused = place.engine().ask(&admin, &ask).await;
+    assert!(matches!(refused, Err(EngineError::NotPermitted(_))), "{refused:?}");
 }
 
 #[tokio::test]
