@@ -10,7 +10,7 @@ fn totp() -> TotpSecret {
 }
 
 async fn carry_out(dir: &Path, made: &mut Vec<String>) -> anyhow::Result<Config> {
-    Plan::make(dir)?.carry_out("root", "correct horse battery".into(), totp(), made).await
+    Plan::make(dir)?.carry_out("root", "correct horse battery".into(), totp().into(), made).await
 }
 
 fn mode(path: &Path) -> u32 {
