@@ -63,7 +63,7 @@ pub(crate) fn seed(dir: &Path, listen: &str, approvers: usize) -> Result<()> {
     let policy = policy(approvers);
     fs::write(dir.join("policy.toml"), &policy)?;
     let config = format!(
-        "listen = \"{listen}\"\ndata = \"data\"\npolicy = \"policy.toml\"\n[store]\nsqlite = \"countersign.db\"\n\
+        "listen = \"{listen}\"\ndata = \"data\"\npolicy = \"policy.toml\"\n[store]\nsqlite = \"data/countersign.db\"\n\
          [master_key]\nfile = \"master.key\"\n[log]\nlevel = \"warn\"\n"
     );
     fs::write(dir.join("countersign.toml"), config)?;

@@ -117,7 +117,8 @@ fn a_token_asks_and_never_approves() {
     assert_eq!((&who["via"], &who["account"]), (&json!("token"), &json!("local:alice")));
     let ask = |action: &str| {
         let reason = "asked by a program";
-        token(&alices).post("requests", &json!({"action": action, "target": "db-1", "parameters": {}, "reason": reason}))
+        token(&alices)
+            .post("requests", &json!({"action": action, "target": "db-1", "parameters": {}, "reason": reason}))
     };
     assert_eq!(ask("db.query").status, 403, "outside its scope");
     let asked = ask("command.run");

@@ -85,7 +85,10 @@ fn bodies_that_are_not_acceptable_json() {
         ("half a surrogate pair", with_parameters(r#"{"a":"\ud800"}"#)),
         ("a raw control character", with_parameters("{\"a\":\"\u{1}\"}")),
         ("the same key twice", br#"{"action":"command.run","target":"safe","target":"prod"}"#.to_vec()),
-        ("the same key twice, once escaped", br#"{"action":"command.run","target":"safe","t\u0061rget":"prod"}"#.to_vec()),
+        (
+            "the same key twice, once escaped",
+            br#"{"action":"command.run","target":"safe","t\u0061rget":"prod"}"#.to_vec(),
+        ),
         ("the same parameter twice", with_parameters(r#"{"a":1,"a":2}"#)),
         ("an exponent from here to the moon", with_parameters(r#"{"n":1e999999}"#)),
         ("a small one", with_parameters(r#"{"n":1e-999999999999999999999}"#)),
@@ -102,9 +105,18 @@ fn bodies_that_are_not_acceptable_json() {
         ("an unknown canonical form", with_parameters(r#"{"a":{"$exec":"x"}}"#)),
         ("two spellings of a number", with_parameters(r#"{"a":{"$int":"007"}}"#)),
         ("bytes that are no base64", with_parameters(r#"{"a":{"$bytes":"!!"}}"#)),
-        ("a deadline before it began", br#"{"action":"command.run","target":"t","parameters":{},"deadline_secs":-1}"#.to_vec()),
-        ("a deadline of half a second", br#"{"action":"command.run","target":"t","parameters":{},"deadline_secs":0.5}"#.to_vec()),
-        ("a deadline beyond all time", br#"{"action":"command.run","target":"t","parameters":{},"deadline_secs":1e30}"#.to_vec()),
+        (
+            "a deadline before it began",
+            br#"{"action":"command.run","target":"t","parameters":{},"deadline_secs":-1}"#.to_vec(),
+        ),
+        (
+            "a deadline of half a second",
+            br#"{"action":"command.run","target":"t","parameters":{},"deadline_secs":0.5}"#.to_vec(),
+        ),
+        (
+            "a deadline beyond all time",
+            br#"{"action":"command.run","target":"t","parameters":{},"deadline_secs":1e30}"#.to_vec(),
+        ),
         ("an action that is none", br#"{"action":"command run","target":"t","parameters":{}}"#.to_vec()),
         ("an empty action", br#"{"action":"","target":"t","parameters":{}}"#.to_vec()),
     ];
@@ -134,7 +146,10 @@ fn numbers_are_exact_or_refused() {
         assert!(reply.status == 201 || reply.status == 400, "{reply:?}");
         if reply.status == 201 {
             let shown = reply.json()["parameters"].to_string();
-            assert!(shown.contains(&format!("{digits}1")) || shown.contains("E+400") || shown.contains("1e400"), "{shown}");
+            assert!(
+                shown.contains(&format!("{digits}1")) || shown.contains("E+400") || shown.contains("1e400"),
+                "{shown}"
+            );
         } else {
             refused("many digits", &reply, 400, "malformed");
         }
@@ -238,7 +253,13 @@ fn what_is_too_long_too_many_or_of_another_kind() {
     ] {
         refused(path, &api.get(path), 404, "not-found");
     }
-    for query in ["requests?limit=x", "requests?limit=-1", "requests?limit=99999999999999999999", "inbox?cursor=%00", "inbox?cursor=x"] {
+    for query in [
+        "requests?limit=x",
+        "requests?limit=-1",
+        "requests?limit=99999999999999999999",
+        "inbox?cursor=%00",
+        "inbox?cursor=x",
+    ] {
         let reply = api.get(query);
         assert!((400..500).contains(&reply.status), "{query}: {reply:?}");
     }
@@ -309,7 +330,9 @@ fn requests_that_two_servers_could_read_differently() {
         body.len()
     );
     let outer = |headers: &str, rest: &str| {
-        format!("POST /api/countersign/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{headers}\r\n{rest}{smuggled}")
+        format!(
+            "POST /api/countersign/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{headers}\r\n{rest}{smuggled}"
+        )
     };
     for (what, request) in [
         ("length and chunks", outer("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n")),

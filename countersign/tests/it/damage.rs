@@ -123,7 +123,10 @@ fn a_tail_cut_with_all_that_mentions_it_is_told_by_a_kept_checkpoint_alone() {
     ));
     // Nothing in the database tells of it any more.
     history.verify(&[]).run().ok().saying(&format!("{before} entries"));
-    let told = format!("the log was cut: the checkpoint kept in {} signs {size} rows, there are {before}", history.kept.display());
+    let told = format!(
+        "the log was cut: the checkpoint kept in {} signs {size} rows, there are {before}",
+        history.kept.display()
+    );
     history.verify(&[&history.kept]).run().with_code(1).saying(&told);
 }
 
@@ -217,13 +220,16 @@ fn an_edited_request_is_named() {
     let saved = |request: &str| history.sql(&format!("SELECT quote(state) FROM requests WHERE id = '{request}'"));
     let edits = [
         // Something else than what was asked.
-        (&granted, "\"argv\":[\"true\"", "\"argv\":[\"evil\"", "its row was edited"),
+        (&granted, "\"cwd\":\"", "\"cwd\":\"/evil", "it is not what was digested"),
         // Used up, and fit for use again.
-        (&granted, "\"state\":\"spent\"", "\"state\":\"live\",\"uses_left\":1", "its row was edited"),
-        // Denied, and waiting again.
-        (&denied, "\"stage\":\"refused\"", "\"stage\":\"expired\"", "its row was edited"),
+        (&granted, "\"state\":\"spent\"", "\"state\":\"live\",\"uses_left\":1", "other uses of its grant"),
+        (&granted, "\"uses\":1,\"state\":{", "\"uses\":2,\"state\":{", "another grant"),
+        // Somebody else's approval.
+        (&granted, "\"name\":\"bob\"", "\"name\":\"eve\"", "other approvals"),
+        // Denied, and said to have expired.
+        (&denied, "\"stage\":\"refused\"", "\"stage\":\"expired\"", "it says expired, the log says denied"),
         // Weaker demands than policy made.
-        (&denied, "\"k\":1", "\"k\":2", "its row was edited"),
+        (&denied, "\"k\":1", "\"k\":0", "other demands"),
     ];
     for (request, from, to, told) in edits {
         let before = saved(request);

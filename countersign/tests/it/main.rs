@@ -13,6 +13,7 @@
 mod admin;
 mod bad_input;
 mod crash;
+mod damage;
 mod enroll;
 mod help;
 mod order;

@@ -9,7 +9,8 @@ use crate::support::{Demo, cs};
 const MARKER: &str = "must-not-be.txt";
 
 fn policy(more: &str) -> String {
-    let mut text = String::from("version = 1\n[[rule]]\nid = \"alice\"\neffect = \"require\"\naction = \"command.run\"\n");
+    let mut text =
+        String::from("version = 1\n[[rule]]\nid = \"alice\"\neffect = \"require\"\naction = \"command.run\"\n");
     let quorum = "quorum = [{ k = 1, of = \"local:security\", factors = [\"totp\"] }]";
     writeln!(text, "by = \"person:alice\"\n{quorum}\n{more}").unwrap();
     text

@@ -157,7 +157,9 @@ fn whatever_is_edited_is_found() {
     });
     edit("the signature", &|r| {
         for entry in r.entries.iter_mut().chain(&mut r.keys) {
-            let at = entry.proof.rfind('\u{2014}').unwrap() + entry.proof[entry.proof.rfind('\u{2014}').unwrap()..].rfind(' ').unwrap() + 20;
+            let at = entry.proof.rfind('\u{2014}').unwrap()
+                + entry.proof[entry.proof.rfind('\u{2014}').unwrap()..].rfind(' ').unwrap()
+                + 20;
             entry.proof = other_character(&entry.proof, at);
         }
     });
@@ -268,20 +270,20 @@ fn one_signed_anew_with_a_fresh_key_is_refused_under_a_pinned_one() {
     let Some(proved) = Proved::start() else { return };
     let honest = proved.receipt(0);
     let forger = Forger::new(&honest.origin);
-    let forged = forger.forge(&honest).to_json();
+    let anew = forger.forge(&honest).to_json();
 
     // Who knows no key is told so, and sees a forgery that holds together in itself.
-    let unknown = proved.verify_with(forged.as_bytes(), &[]).ok();
+    let unknown = proved.verify_with(anew.as_bytes(), &[]).ok();
     let text = unknown.text();
     assert!(text.contains("unknown log key") && text.contains("approved by mallory"), "{text}");
     assert!(text.contains("anybody can make a log"), "{text}");
-    let json = proved.verify_with(forged.as_bytes(), &["--json"]).ok().json();
+    let json = proved.verify_with(anew.as_bytes(), &["--json"]).ok().json();
     assert_eq!((json["pinned"].as_bool(), json["consistent"].as_bool()), (Some(false), Some(true)));
-    let strict = proved.verify_with(forged.as_bytes(), &["--require-pinned"]).with_code(1);
+    let strict = proved.verify_with(anew.as_bytes(), &["--require-pinned"]).with_code(1);
     assert!(!strict.text().contains("mallory"), "{}", strict.text());
 
     // Who was told the key, or has logged in once, is not fooled.
-    proved.verify(forged.as_bytes(), &[]).with_code(1).saying("pinned");
+    proved.verify(anew.as_bytes(), &[]).with_code(1).saying("pinned");
     let file = proved.demo.file("claimed.json");
     let alice = proved.demo.dir().join("clients/alice");
     verify_at(&alice, &file, &[]).with_code(1).saying("do not believe it");
@@ -292,7 +294,10 @@ fn one_signed_anew_with_a_fresh_key_is_refused_under_a_pinned_one() {
     let claimed = Receipt { key: honest.key.clone(), ..forger.forge(&honest) };
     proved.refused("the old key over the new signature", &claimed);
     let elsewhere = Forger::new("elsewhere.example/1");
-    let other = Receipt { origin: "elsewhere.example/1".to_owned(), ..elsewhere.forge(&Receipt { origin: "elsewhere.example/1".to_owned(), ..honest }) };
+    let other = Receipt {
+        origin: "elsewhere.example/1".to_owned(),
+        ..elsewhere.forge(&Receipt { origin: "elsewhere.example/1".to_owned(), ..honest })
+    };
     proved.verify(other.to_json().as_bytes(), &[]).with_code(1);
     fs::write(&file, other.to_json()).unwrap();
     verify_at(&alice, &file, &[]).ok().saying("unknown log key");

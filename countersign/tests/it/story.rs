@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -219,7 +220,8 @@ fn an_approver_sees_what_tries_to_hide() {
     let hidden = "safe\u{1b}[2K\r\u{202e}cod.exe\u{2066}\u{200b}\tx\u{7f}";
     let spelled = r"safe\x1b[2K\x0d\u{202e}cod.exe\u{2066}\u{200b}\x09x\x7f";
     let reason = format!("because\nrequest  x {hidden}");
-    let job = demo.by("alice", ["ask", "command.run", hidden, "--param", &format!("{hidden}={hidden}"), "--reason", &reason]);
+    let job =
+        demo.by("alice", ["ask", "command.run", hidden, "--param", &format!("{hidden}={hidden}"), "--reason", &reason]);
     let id = job.run().ok().text().trim().to_owned();
     let (run, other) = demo.waiting(["true", hidden, "--flag"]);
 
@@ -265,5 +267,18 @@ fn the_first_line_of_a_demo_is_for_scripts_and_each_address_in_it_answers() {
     let (run, id) = demo.waiting(["true"]);
     let code = cs(["demo", "code", "bob"]).env("COUNTERSIGN_DEMO", demo.dir()).run().ok().text();
     demo.by("bob", ["approve", &id, "--code-stdin"]).stdin(code).run().ok();
+    run.end().ok();
+}
+
+#[test]
+fn whoever_looks_long_for_a_code_still_gives_it() {
+    let Some(demo) = Demo::start() else { return };
+    let (run, id) = demo.waiting(["true"]);
+    let mut approve = demo.by("bob", ["approve", &id, "--code-stdin"]).start();
+    approve.says("digest ");
+    // Longer than the server keeps a silent connection.
+    std::thread::sleep(Duration::from_secs(13));
+    approve.write(format!("{}\n", demo.code("bob")).as_bytes());
+    approve.end().ok();
     run.end().ok();
 }

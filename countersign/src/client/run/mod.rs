@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use countersign_core::canonical::Value;
 use serde::Serialize;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::http::{ApiError, Client};
 use super::output::LiveLine;
@@ -123,6 +124,8 @@ pub(super) async fn explain(context: &Context, client: &Client, asking: &Asking)
 /// Waits out a grant that begins later, as long as it stays live.
 async fn until_begun(client: &Client, mut view: View) -> anyhow::Result<View> {
     let mut line = LiveLine::default();
+    // One for the whole wait: what comes between two turns is not lost.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     while let Some(grant) = view.grant.as_ref().filter(|grant| grant.state == GrantState::Live)
         && grant.not_before > surroundings::now()
     {
@@ -133,7 +136,7 @@ async fn until_begun(client: &Client, mut view: View) -> anyhow::Result<View> {
                 Err(error) if error.is_passing() => tokio::time::sleep(Duration::from_secs(2)).await,
                 Err(error) => return Err(error.into()),
             },
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupt.recv() => {
                 line.end();
                 let again = "the grant stays: run the same command again after its begin";
                 return Err(Failure::new("interrupted").code(exit::INTERRUPTED).hint(again).into());

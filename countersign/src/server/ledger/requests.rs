@@ -133,8 +133,7 @@ fn answered(request: &Request, entries: &[Told<'_>]) -> Result<(), String> {
 
 /// What the right is, and how much of it is left: what was used up must not be fit for use again.
 fn granted(request: &Request, entries: &[Told<'_>]) -> Result<(), String> {
-    let (Some(grant), Some(logged)) =
-        (request.grant(), entries.iter().find(|told| told.is(EntryKind::RequestGranted)))
+    let (Some(grant), Some(logged)) = (request.grant(), entries.iter().find(|told| told.is(EntryKind::RequestGranted)))
     else {
         return Ok(());
     };
@@ -147,12 +146,12 @@ fn granted(request: &Request, entries: &[Told<'_>]) -> Result<(), String> {
         return Err(edited("the log holds another grant"));
     }
     // A use is told when it begins and when it ends, under the same fingerprint; one within the grant only when it ends.
-    let used: BTreeSet<&str> = entries
+    let fingerprints: BTreeSet<&str> = entries
         .iter()
         .filter(|told| told.is(EntryKind::ReleaseIntended) || told.is(EntryKind::ReleaseDone))
         .filter_map(|told| told.entry.clear.get("fingerprint").and_then(Value::as_str))
         .collect();
-    let left = u64::try_from(used.len()).ok().and_then(|used| u64::from(grant.uses).checked_sub(used));
+    let left = u64::try_from(fingerprints.len()).ok().and_then(|used| u64::from(grant.uses).checked_sub(used));
     let has = |kind| entries.iter().any(|told| told.is(kind));
     let (revoked, ended) = (has(EntryKind::GrantRevoked), has(EntryKind::GrantEnded));
     let agrees = left.is_some()

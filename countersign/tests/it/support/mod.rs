@@ -13,11 +13,11 @@ pub(crate) use demo::Demo;
 pub(crate) use http::{Api, Reply, raw, raw_patiently};
 pub(crate) use job::{Job, Out};
 pub(crate) use program::{Cs, cs, other_program};
-pub(crate) use server::{PASSWORD, Server, running, terminate};
+pub(crate) use server::{PASSWORD, Server, administrator, running, terminate};
 pub(crate) use tools::{code_of, has_tool, secret_of, two_codes_of, wrong_code_of};
 
 /// No test hangs: whatever takes longer is killed, and fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Asks again and again until there is an answer.
 #[track_caller]

@@ -17,7 +17,6 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) base: TempDir,
-    pub(crate) about: Value,
     pub(crate) secret: String,
 }
 
@@ -43,7 +42,7 @@ impl Server {
             .ok();
         let about = done.json();
         let secret = secret_of(about["otpauth"].as_str().unwrap());
-        Some(Self { base, about, secret })
+        Some(Self { base, secret })
     }
 
     pub(crate) fn dir(&self) -> PathBuf {
@@ -59,14 +58,14 @@ impl Server {
     pub(crate) fn start(&self) -> (Job, String) {
         running(self.serve(&[]))
     }
+}
 
-    /// A session of the administrator.
-    pub(crate) fn login(&self, address: &str) -> Api {
-        let api = Api::new(address);
-        let reply = api.post("login", &serde_json::json!({"name": "root", "password": PASSWORD}));
-        assert_eq!(reply.status, 200, "{reply:?}");
-        api.with_token(reply.json()["token"].as_str().unwrap())
-    }
+/// A session of the administrator of a server that runs.
+pub(crate) fn administrator(address: &str) -> Api {
+    let api = Api::new(address);
+    let reply = api.post("login", &serde_json::json!({"name": "root", "password": PASSWORD}));
+    assert_eq!(reply.status, 200, "{reply:?}");
+    api.with_token(reply.json()["token"].as_str().unwrap())
 }
 
 /// Starts a `serve` whose log is JSON, and waits until it says where it answers.

@@ -73,7 +73,7 @@ impl Client {
     /// Everything that was told since the last look, or ever, must still be true.
     pub(crate) fn check(&mut self, http: &mut Http, all: bool) -> io::Result<Damage> {
         let mut damage = Damage { strange: std::mem::take(&mut self.strange), ..Damage::default() };
-        for id in self.memory.to_check(all) {
+        for id in self.memory.due(all) {
             let path = format!("/requests/{id}");
             let answer = http.call(Call { path: &path, token: &self.requester, ..Call::default() })?;
             damage.add(self.memory.check(&id, answer.status, &answer.json()));
@@ -115,7 +115,7 @@ impl Client {
             4 | 5 => self.deny(http, &view),
             6 => {
                 let token = self.requester.clone();
-                let answer = self.post(http, &view, "cancel", &token, &json!({}))?;
+                let answer = post(http, &view, "cancel", &token, &json!({}))?;
                 self.acknowledged("cancelled", &answer);
                 Ok(())
             }
@@ -153,18 +153,18 @@ impl Client {
         }
         self.accepted = Some((approver, code));
         let token = self.requester.clone();
-        let answer = self.post(http, view, "release", &token, &json!({}))?;
+        let answer = post(http, view, "release", &token, &json!({}))?;
         let Some(release) = answer.json()["release"].as_str().map(str::to_owned) else {
             self.unexpected("release", &answer);
             return Ok(());
         };
         self.memory.released(id(view), &release);
-        let again = self.post(http, view, "release", &token, &json!({}))?;
+        let again = post(http, view, "release", &token, &json!({}))?;
         if again.status == 200 {
             // The check finds both.
             self.memory.released(id(view), again.json()["release"].as_str().unwrap_or_default());
         }
-        if self.turns % 2 == 0 {
+        if self.turns.is_multiple_of(2) {
             let body = json!({"outcome": "exit 0"});
             let path = format!("/releases/{release}/result");
             let answer = http.call(Call { path: &path, token: &token, body: Some(&body), ..Call::default() })?;
@@ -175,7 +175,7 @@ impl Client {
 
     fn deny(&mut self, http: &mut Http, view: &Value) -> io::Result<()> {
         let Some(token) = self.approvers.first().map(|approver| approver.token.clone()) else { return Ok(()) };
-        let answer = self.post(http, view, "deny", &token, &json!({"why": "no"}))?;
+        let answer = post(http, view, "deny", &token, &json!({"why": "no"}))?;
         self.acknowledged("denied", &answer);
         Ok(())
     }
@@ -186,17 +186,14 @@ impl Client {
         let path = format!("/requests/{}", id(view));
         let seen = http.call(Call { path: &path, token: &token, ..Call::default() })?.json();
         let body = json!({"challenge": seen["you"]["challenge"], "code": code, "digest": seen["digest"]});
-        self.post(http, view, "answer", &token, &body)
-    }
-
-    fn post(&self, http: &mut Http, view: &Value, verb: &str, token: &str, body: &Value) -> io::Result<Answer> {
-        let path = format!("/requests/{}/{verb}", id(view));
-        http.call(Call { path: &path, token, body: Some(body), ..Call::default() })
+        post(http, view, "answer", &token, &body)
     }
 
     fn fresh_code(&mut self) -> io::Result<Option<(usize, String)>> {
         for (number, approver) in self.approvers.iter_mut().enumerate() {
-            if let Some(code) = approver.fresh_code().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
+            if let Some(code) =
+                approver.fresh_code().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
+            {
                 return Ok(Some((number, code)));
             }
         }
@@ -226,4 +223,9 @@ impl Client {
 
 fn id(view: &Value) -> &str {
     view["id"].as_str().unwrap_or_default()
+}
+
+fn post(http: &mut Http, view: &Value, verb: &str, token: &str, body: &Value) -> io::Result<Answer> {
+    let path = format!("/requests/{}/{verb}", id(view));
+    http.call(Call { path: &path, token, body: Some(body), ..Call::default() })
 }

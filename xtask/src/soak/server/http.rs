@@ -48,20 +48,19 @@ impl Http {
         let Call { path, token, body, idempotency } = call;
         let method = if body.is_some() { "POST" } else { "GET" };
         let prefix = if path.starts_with("/ledger") { "" } else { API };
-        let mut text = format!("{method} {prefix}{path} HTTP/1.1\r\nHost: {}\r\n", self.address);
+        let mut bytes = format!("{method} {prefix}{path} HTTP/1.1\r\nHost: {}\r\n", self.address).into_bytes();
         if !token.is_empty() {
-            text.push_str(&format!("Authorization: Bearer {token}\r\n"));
+            write!(bytes, "Authorization: Bearer {token}\r\n")?;
         }
         if let Some(key) = idempotency {
-            text.push_str(&format!("Idempotency-Key: {key}\r\n"));
+            write!(bytes, "Idempotency-Key: {key}\r\n")?;
         }
         let body = body.map(Value::to_string).unwrap_or_default();
         if !body.is_empty() {
-            text.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+            write!(bytes, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())?;
         }
-        text.push_str("\r\n");
-        text.push_str(&body);
-        self.stream.get_mut().write_all(text.as_bytes())?;
+        write!(bytes, "\r\n{body}")?;
+        self.stream.get_mut().write_all(&bytes)?;
         self.answer()
     }
 

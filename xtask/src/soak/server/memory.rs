@@ -52,8 +52,8 @@ impl Memory {
         &self.counts
     }
 
-    /// Requests to look at: those of which something was told since the last look, or all.
-    pub(crate) fn to_check(&mut self, all: bool) -> Vec<String> {
+    /// Requests that are due for a look: those of which something was told since the last look, or all.
+    pub(crate) fn due(&mut self, all: bool) -> Vec<String> {
         let look = |(id, told): (&String, &mut Told)| (std::mem::take(&mut told.touched) || all).then(|| id.clone());
         self.requests.iter_mut().filter_map(look).collect()
     }
@@ -175,10 +175,10 @@ mod tests {
     fn only_what_was_touched_is_looked_at_again() {
         let mut memory = Memory::default();
         memory.told("asked", &view(1, "challenged", &[]));
-        assert_eq!(memory.to_check(false), ["r"]);
-        assert_eq!(memory.to_check(false), [""; 0]);
-        assert_eq!(memory.to_check(true), ["r"]);
+        assert_eq!(memory.due(false), ["r"]);
+        assert_eq!(memory.due(false), [""; 0]);
+        assert_eq!(memory.due(true), ["r"]);
         memory.released("r", "x");
-        assert_eq!((memory.to_check(false).len(), memory.counts()["released"]), (1, 1));
+        assert_eq!((memory.due(false).len(), memory.counts()["released"]), (1, 1));
     }
 }

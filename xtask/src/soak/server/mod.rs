@@ -7,6 +7,7 @@ mod memory;
 mod people;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ const READY: Duration = Duration::from_secs(20);
 /// Every so many rounds one more process is killed while it is still starting.
 const EARLY_KILL_EVERY: u64 = 3;
 /// Checkpoints that are kept to hold the log to; older ones make room.
-const KEPT: usize = 12;
+const KEPT: usize = 8;
 
 /// The server between two lives, with everybody who was told something.
 #[derive(Debug)]
@@ -91,27 +92,34 @@ impl Server {
         }
         self.keep_checkpoints()?;
         let mut damage = Damage::default();
-        // Reading the database also recovers it, so in other rounds the server itself does that.
-        if self.rounds % 2 == 0 {
-            self.verify(&mut damage, "--dir", self.dir.path().as_os_str().to_str().context("an odd folder")?)?;
+        // Reading the database also recovers it, so in every other round the server itself has to, and the walk comes after its second death.
+        let walk_first = self.rounds.is_multiple_of(2);
+        if walk_first {
+            self.verify(&mut damage, "--dir", self.dir())?;
         }
-        if self.rounds % EARLY_KILL_EVERY == 0 {
+        if self.rounds.is_multiple_of(EARLY_KILL_EVERY) {
             self.early_kill()?;
         }
         let (mut child, address) = self.serve()?;
-        let mut http = Http::connect(&address)?;
-        for client in &mut self.clients {
-            damage.add(client.check(&mut http, all)?);
-        }
-        self.verify(&mut damage, "--server", &format!("http://{address}"))?;
+        let looked = self.look(&mut damage, &address, all);
         child.kill()?;
         child.wait()?;
-        self.verify(&mut damage, "--dir", self.dir.path().as_os_str().to_str().context("an odd folder")?)?;
+        looked?;
+        if !walk_first {
+            self.verify(&mut damage, "--dir", self.dir())?;
+        }
         let words = fs::read_to_string(self.errors())?;
-        damage.strange.extend(words.lines().filter(|line| line.contains("panicked") || line.contains("ERROR")).map(str::to_owned));
+        damage.strange.extend(
+            words.lines().filter(|line| line.contains("panicked") || line.contains("ERROR")).map(str::to_owned),
+        );
         let all = damage.all();
         self.found.add(damage);
         Ok(all)
+    }
+
+    /// The demo's folder.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Acknowledgements of all rounds, by verb.
@@ -150,6 +158,14 @@ impl Server {
         )
     }
 
+    fn look(&mut self, damage: &mut Damage, address: &str, all: bool) -> Result<()> {
+        let mut http = Http::connect(address)?;
+        for client in &mut self.clients {
+            damage.add(client.check(&mut http, all)?);
+        }
+        self.verify(damage, "--server", format!("http://{address}"))
+    }
+
     fn serve(&mut self) -> Result<(Child, String)> {
         let begun = Instant::now();
         let (mut child, first) = self.spawn()?;
@@ -171,7 +187,7 @@ impl Server {
         let mut child = self
             .countersign()
             .args(["demo", "--json", "--listen", "127.0.0.1:0", "--dir"])
-            .arg(self.dir.path())
+            .arg(self.dir())
             .stdout(Stdio::piped())
             .stderr(File::options().create(true).append(true).open(self.errors())?)
             .spawn()
@@ -202,7 +218,7 @@ impl Server {
     fn log_in(&mut self, address: &str) -> Result<()> {
         let mut http = Http::connect(address)?;
         let told = session(&mut http, &self.people.0)?;
-        self.log_key = told["log"]["vkey"].as_str().context("a login without the log's key")?.to_owned();
+        told["log"]["vkey"].as_str().context("a login without the log's key")?.clone_into(&mut self.log_key);
         let requester = token(&told)?;
         let mut approvers = Vec::new();
         for login in &self.people.1 {
@@ -230,9 +246,9 @@ impl Server {
         Ok(())
     }
 
-    fn verify(&self, damage: &mut Damage, how: &str, what: &str) -> Result<()> {
+    fn verify(&self, damage: &mut Damage, how: &str, what: impl AsRef<OsStr>) -> Result<()> {
         let mut command = self.countersign();
-        command.args(["ledger", "verify", how, what]);
+        command.args(["ledger", "verify", how]).arg(what);
         if !self.log_key.is_empty() {
             command.args(["--log-key", &self.log_key]);
         }
@@ -248,7 +264,7 @@ impl Server {
 
     fn countersign(&self) -> Command {
         let mut command = Command::new(&self.binary);
-        command.stdin(Stdio::null()).env("COUNTERSIGN_HOME", self.dir.path().join("home"));
+        command.stdin(Stdio::null()).env("COUNTERSIGN_HOME", self.dir().join("home"));
         for name in ["COUNTERSIGN_SERVER", "COUNTERSIGN_DEMO", "RUST_LOG"] {
             command.env_remove(name);
         }
@@ -256,7 +272,7 @@ impl Server {
     }
 
     fn errors(&self) -> PathBuf {
-        self.dir.path().join("stderr.txt")
+        self.dir().join("stderr.txt")
     }
 }
 
