@@ -31,7 +31,8 @@ pub(super) fn lines(view: &View) -> Vec<String> {
 
 /// What it has come to.
 pub(super) fn outcome(view: &View) -> Vec<String> {
-    let over = view.grant.as_ref().map(|grant| grant.state.as_str()).filter(|state| matches!(*state, "revoked" | "ended"));
+    let over =
+        view.grant.as_ref().map(|grant| grant.state.as_str()).filter(|state| matches!(*state, "revoked" | "ended"));
     let mut stage = over.unwrap_or(view.stage.as_str()).to_owned();
     if let Some(ended) = &view.ended {
         if let Some(by) = &ended.by {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::canonical::Value;
 use crate::names::{Factor, GroupName};
 
 /// One thing to be met.
@@ -42,6 +43,16 @@ impl Bounds {
     /// What a rule means that says nothing: once, within five minutes.
     pub const DEFAULT: Self = Self { not_before: Duration::ZERO, ttl: Duration::from_mins(5), uses: 1 };
 
+    /// As canonical JSON; times in microseconds.
+    pub fn to_value(&self) -> Value {
+        let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Value::object([
+            ("not_before", Value::from(micros(self.not_before))),
+            ("ttl", Value::from(micros(self.ttl))),
+            ("uses", Value::from(i64::from(self.uses))),
+        ])
+    }
+
     /// The tightest of both: the later begin, the shorter life, the fewer uses.
     #[must_use]
     pub fn tightest(&self, other: &Self) -> Self {
@@ -51,4 +62,24 @@ impl Bounds {
             uses: self.uses.min(other.uses),
         }
     }
+}
+
+/// Demands as canonical JSON: what the request digest and the ledger hold of them.
+pub fn to_value(demands: &[Demand]) -> Value {
+    let words = |factors: &[Factor]| Value::array(factors.iter().map(|factor| factor.as_str()));
+    Value::array(demands.iter().map(|demand| match demand {
+        Demand::Fresh { factors } => Value::object([("demand", Value::from("fresh")), ("factors", words(factors))]),
+        Demand::Quorum { k, of, factors } => Value::object([
+            ("demand", Value::from("quorum")),
+            ("k", Value::from(i64::from(*k))),
+            ("of", Value::from(of.to_string())),
+            ("factors", words(factors)),
+        ]),
+        Demand::Reason { pattern } => {
+            Value::object([("demand", Value::from("reason")), ("pattern", Value::from(pattern.as_str()))])
+        }
+        Demand::Notify { whom } => {
+            Value::object([("demand", Value::from("notify")), ("whom", Value::from(whom.as_str()))])
+        }
+    }))
 }

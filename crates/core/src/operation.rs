@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::Value;
-use crate::digest::{Digest, Salt, commit};
 use crate::identity::PersonRef;
 use crate::ids::{AccountId, RequestId};
 use crate::names::Action;
@@ -32,6 +31,8 @@ pub struct Asked<'a> {
     pub account: AccountId,
     pub person: Option<&'a PersonRef>,
     pub reason: Option<&'a str>,
+    /// What it takes and what it gives: policy, demands, bounds, deadline. Whoever edits them in a database changes what was signed.
+    pub terms: &'a Value,
 }
 
 impl Operation {
@@ -48,12 +49,8 @@ impl Operation {
             ("target", Value::from(self.target.as_str())),
             ("parameters", self.parameters.clone()),
             ("context", self.context.clone()),
+            ("terms", asked.terms.clone()),
         ])
-    }
-
-    /// The request digest: the ledger's commitment of the field `operation`, so that one opening proves both what was signed and what was logged.
-    pub fn digest(&self, salt: &Salt, asked: Asked<'_>) -> Digest {
-        commit(OPERATION_FIELD, salt, &self.signed_form(asked).canonical())
     }
 
     /// What the match fingerprint is taken over: the same thing asked again by the same account, whatever the reason and the circumstances.

@@ -2,15 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::canonical::Value;
 use crate::decide::Role;
-use crate::demand::{Bounds, Demand};
-use crate::digest::{Digest, Salt};
+use crate::demand::{self, Bounds, Demand};
+use crate::digest::{Digest, Salt, commit};
 use crate::evidence::RecordedEvidence;
 use crate::grant::{Grant, GrantError};
 use crate::identity::PersonRef;
 use crate::ids::{AccountId, ChallengeId, RequestId};
 use crate::names::{AccountName, GroupName};
-use crate::operation::{Asked, Operation};
+use crate::operation::{Asked, OPERATION_FIELD, Operation};
 use crate::sealed::Sealed;
 use crate::time::Micros;
 
@@ -138,13 +139,36 @@ impl Stage {
 }
 
 impl Request {
-    pub fn asked(&self) -> Asked<'_> {
-        Asked { request: self.id, account: self.account, person: self.person.as_ref(), reason: self.reason.as_deref() }
+    /// What is signed of it, as canonical JSON.
+    pub fn signed_form(&self) -> Value {
+        self.operation.signed_form(Asked {
+            request: self.id,
+            account: self.account,
+            person: self.person.as_ref(),
+            reason: self.reason.as_deref(),
+            terms: &self.terms(),
+        })
+    }
+
+    /// What it takes and what it gives. Times in microseconds.
+    fn terms(&self) -> Value {
+        Value::object([
+            ("policy", Value::from(self.policy.to_string())),
+            ("demands", demand::to_value(&self.demands)),
+            ("bounds", self.bounds.to_value()),
+            ("deadline", Value::from(self.deadline.as_micros())),
+            ("relayed", Value::from(self.relayed)),
+        ])
     }
 
     /// Whether what is stored is still what was digested: a row edited by hand is refused before anybody signs it.
     pub fn digest_holds(&self) -> bool {
-        self.operation.digest(&self.salt, self.asked()) == self.digest
+        self.signed_digest() == self.digest
+    }
+
+    /// The ledger's commitment of the field `operation`, so that one opening proves both what was signed and what was logged.
+    pub fn signed_digest(&self) -> Digest {
+        commit(OPERATION_FIELD, &self.salt, &self.signed_form().canonical())
     }
 
     pub fn approvals(&self) -> &[Approval] {

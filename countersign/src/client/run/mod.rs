@@ -56,6 +56,8 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<Exit
         deadline_secs: args.deadline,
     };
 
+    // Heard from here on, also between two waits: whoever gives up before the command has begun keeps the grant.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let client = context.client().await?;
     if args.explain {
         return explain(context, &client, &asking).await;
@@ -93,6 +95,14 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<Exit
 
     // From here on a signal must not end this process without a word: it belongs to the command.
     let mut signals = Signals::catch()?;
+    tokio::select! {
+        biased;
+        _ = interrupt.recv() => {
+            let again = "nothing was run and the grant stays: run the same command again";
+            return Err(Failure::new("interrupted").code(exit::INTERRUPTED).hint(again).into());
+        }
+        () = std::future::ready(()) => {}
+    }
     let begun = begin(&client, &id).await?;
     let outcome = child::run(&client, &begun, &program, typed, arguments, &mut signals).await;
     let reported = report(&client, &begun, &outcome).await;

@@ -151,7 +151,8 @@ impl Story {
                 let uses = entry.entry.clear.get("uses").and_then(Value::as_i64).unwrap_or(0);
                 let sole = entry.entry.clear.get("sole_administrator").and_then(Value::as_bool).unwrap_or(false);
                 let (from, until) = (who(entry, "not_before"), who(entry, "expires_at"));
-                let alone = if sole { "; the service had one administrator, whose changes nobody countersigns" } else { "" };
+                let alone =
+                    if sole { "; the service had one administrator, whose changes nobody countersigns" } else { "" };
                 format!("granted: {uses} use(s), from {from} until {until}{alone}")
             }
             EntryKind::RequestDenied => format!("denied by {}: {}", who(entry, "person"), who(entry, "why")),

@@ -6,7 +6,7 @@ use super::{Ctx, Step, progress};
 use crate::canonical::Value;
 use crate::changes::{Changes, Timer, TimerKind, Write};
 use crate::decision::{Decision, Requirements, Verdict};
-use crate::demand::{Bounds, Demand};
+use crate::demand::{self, Bounds, Demand};
 use crate::digest::Digest;
 use crate::entry::{CommittedField, EntryKind};
 use crate::grant::{Grant, GrantState};
@@ -88,7 +88,7 @@ pub fn ask(input: AskInput<'_>, ctx: &mut Ctx) -> Result<Step, AskRefused> {
         entries: 0,
         stage: Stage::Asked,
     };
-    request.digest = request.operation.digest(&salt, request.asked());
+    request.digest = request.signed_digest();
     let mut step = Step::of(request);
     let mut fields = described(
         &step.request.operation,
@@ -97,12 +97,8 @@ pub fn ask(input: AskInput<'_>, ctx: &mut Ctx) -> Result<Step, AskRefused> {
         step.request.reason.as_deref(),
         ctx,
     );
-    fields.push(CommittedField {
-        field: OPERATION_FIELD,
-        salt,
-        value: step.request.operation.signed_form(step.request.asked()),
-    });
-    fields.push(ctx.field("demands", demands_value(&step.request.demands)));
+    fields.push(CommittedField { field: OPERATION_FIELD, salt, value: step.request.signed_form() });
+    fields.push(ctx.field("demands", demand::to_value(&step.request.demands)));
     step.entry(ctx, EntryKind::RequestAsked, vec![("digest", Value::from(step.request.digest.to_string()))], fields);
     for demand in step.request.demands.clone() {
         if let Demand::Notify { whom } = demand {
@@ -226,25 +222,6 @@ fn unmeetable(demands: &[Demand], input: &AskInput<'_>) -> Option<String> {
         missing.group,
         missing.factors.iter().map(|factor| factor.as_str()).collect::<Vec<_>>().join(" or "),
     ))
-}
-
-fn demands_value(demands: &[Demand]) -> Value {
-    let words = |factors: &[crate::names::Factor]| Value::array(factors.iter().map(|factor| factor.as_str()));
-    Value::array(demands.iter().map(|demand| match demand {
-        Demand::Fresh { factors } => Value::object([("demand", Value::from("fresh")), ("factors", words(factors))]),
-        Demand::Quorum { k, of, factors } => Value::object([
-            ("demand", Value::from("quorum")),
-            ("k", Value::from(i64::from(*k))),
-            ("of", Value::from(of.to_string())),
-            ("factors", words(factors)),
-        ]),
-        Demand::Reason { pattern } => {
-            Value::object([("demand", Value::from("reason")), ("pattern", Value::from(pattern.as_str()))])
-        }
-        Demand::Notify { whom } => {
-            Value::object([("demand", Value::from("notify")), ("whom", Value::from(whom.as_str()))])
-        }
-    }))
 }
 
 fn notice(request: &Request, whom: &str) -> Value {

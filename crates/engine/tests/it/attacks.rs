@@ -204,6 +204,21 @@ async fn attack_09c_a_request_whose_row_was_edited_is_neither_approved_nor_relea
 }
 
 #[tokio::test]
+async fn attack_09d_more_uses_are_written_into_the_database() {
+    let place = Place::usual().await;
+    let (alice, bob) = (place.login("alice").await, place.login("bob").await);
+    let view = place.asked(&alice).await;
+    let path = place.dir.path().join("countersign.db");
+    let edit = "update requests set state = replace(state, '\"uses\":1', '\"uses\":9')";
+    let status = std::process::Command::new("sqlite3").arg(&path).arg(edit).status();
+    assert!(status.expect("sqlite3, from Debian's package of that name").success());
+    let edited = place.engine().show(&alice, view.request.id).await.unwrap();
+    assert_eq!(edited.request.bounds.uses, 9, "the edit took");
+    let refused = place.world.answer(&bob, &view).await;
+    assert!(matches!(refused, Err(EngineError::Internal(_))), "{refused:?}");
+}
+
+#[tokio::test]
 async fn attack_10_a_code_is_replayed() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);

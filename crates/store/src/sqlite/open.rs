@@ -139,6 +139,12 @@ fn source<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rusqli
 
 fn opening(path: &Path, error: &rusqlite::Error) -> StoreError {
     let not_writable = || StoreError::NotWritable { path: path.to_owned(), why: error.to_string() };
+    // A full file system has no room for the index of the log, and SQLite calls that an I/O error. Nothing was begun, so nothing is in doubt.
+    if let rusqlite::Error::SqliteFailure(code, _) = error
+        && code.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+    {
+        return StoreError::Full;
+    }
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => StoreError::NotADatabase { path: path.to_owned() },
         Some(

@@ -19,6 +19,8 @@ use crate::tables::outbox::{self, Claimed};
 
 /// Commits that share a sync.
 const GROUP: usize = 256;
+/// How long a group waits for company, once there is any. Alone nobody waits; together all of them wait for one sync instead of one each.
+const GATHER: Duration = Duration::from_millis(4);
 /// With nothing to do for this long, the writer moves its log into the database file.
 const IDLE: Duration = Duration::from_millis(500);
 /// Pages in the log (of 4 KiB) after which it does so under load too, and after which it waits for readers to let it start its log anew.
@@ -101,6 +103,7 @@ impl Writer {
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
         // A panic below drops the senders of the group, whose waiters learn "unknown"; everybody else learns it from this.
         let dead_man = DeadMan(self.fatal.clone());
+        let mut last = 1;
         loop {
             let first = if self.pages.load(Ordering::Relaxed) > 0 {
                 match jobs.recv_timeout(IDLE) {
@@ -119,6 +122,8 @@ impl Writer {
             };
             let mut group = vec![first];
             group.extend(jobs.try_iter().take(GROUP - 1));
+            gather(&mut group, last, jobs);
+            last = group.len();
             self.serve(group);
             let pages = self.pages.load(Ordering::Relaxed);
             if pages > TOO_LONG {
@@ -273,6 +278,31 @@ impl Op {
             Self::AcquireLease { name, owner, now, until } => {
                 leases::acquire(tx, name, owner, *now, *until).await.map(Reply::Lease)
             }
+        }
+    }
+}
+
+/// Waits for as many as came the last time: under load that many are on their way, and a sync for each would keep all of them waiting longer. Whoever is
+/// alone is served at once.
+fn gather(group: &mut Vec<Job>, last: usize, jobs: &Receiver<Job>) {
+    let wanted = last.max(group.len()).min(GROUP);
+    // Two are one client and the sequencer, by chance.
+    if wanted <= 2 {
+        return;
+    }
+    let mut left = GATHER;
+    while group.len() < wanted {
+        // The clock is no argument here: what is measured is how long nothing came, which the channel does by itself in small turns.
+        let turn = left.min(GATHER / 8);
+        match jobs.recv_timeout(turn) {
+            Ok(job) => group.push(job),
+            Err(RecvTimeoutError::Timeout) => {
+                left = left.saturating_sub(turn);
+                if left.is_zero() {
+                    return;
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
