@@ -229,7 +229,9 @@ fn an_edited_request_is_named() {
         // Denied, and said to have expired.
         (&denied, "\"stage\":\"refused\"", "\"stage\":\"expired\"", "it says expired, the log says denied"),
         // Weaker demands than policy made.
-        (&denied, "\"k\":1", "\"k\":0", "other demands"),
+        (&denied, "\"k\":1", "\"k\":0", "it is not what was digested"),
+        // More uses than were approved.
+        (&denied, "\"uses\":1", "\"uses\":9", "it is not what was digested"),
     ];
     for (request, from, to, told) in edits {
         let before = saved(request);

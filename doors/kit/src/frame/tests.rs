@@ -86,6 +86,8 @@ async fn too_many_headers_are_refused() {
 
 #[tokio::test]
 async fn the_access_log_tells_the_template_and_nothing_that_was_sent() {
+    // Tests beside this one have no subscriber, and what they log first would be off for all; one that hears everything keeps it on.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().json().with_writer(log.clone()).finish();
     let guard = tracing::subscriber::set_default(subscriber);
