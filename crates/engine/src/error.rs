@@ -1,6 +1,6 @@
 //! What the verbs answer when they do not do what was asked.
 
-use countersign_core::decide::{CloseError, Progress, Rejection, ReleaseRefused};
+use countersign_core::decide::{CloseError, Rejection, ReleaseRefused};
 use countersign_core::time::Micros;
 use countersign_store::{CommitError, StoreError};
 
@@ -145,12 +145,4 @@ impl From<countersign_core::release::ReleaseError> for EngineError {
             ReleaseError::Over | ReleaseError::StillLeased => Self::Conflict { why: error.to_string(), stage: None },
         }
     }
-}
-
-/// An answer that was put to a request: counted or not, and how far the request has come.
-#[derive(Debug)]
-#[must_use]
-pub enum Submitted {
-    Counted(Progress),
-    Rejected { why: Rejection, progress: Progress },
 }

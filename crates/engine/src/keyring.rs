@@ -7,7 +7,7 @@ use countersign_keys::fingerprint::FingerprintKey;
 use countersign_keys::jwt::JwtSigner;
 use countersign_keys::master::MasterKey;
 use countersign_keys::seal::{DataKey, SealContext, Sealer};
-use countersign_keys::signing::{SigningKey, VerifyingKey};
+use countersign_keys::signing::SigningKey;
 use countersign_keys::{KeysError, Random};
 use countersign_ledger::{SignError, Signer, VerifierKey, log_origin};
 use countersign_store::{CurrentEpoch, DataKeys, EntryRow, MetaGet, SigningKeys, Store, seal};
@@ -30,7 +30,6 @@ pub struct Keyring {
     sealer: Sealer,
     log: LogKey,
     grant: JwtSigner,
-    grant_public: VerifyingKey,
     matching: FingerprintKey,
 }
 
@@ -94,7 +93,6 @@ impl Keyring {
             VerifierKey::from_ed25519(&origin, key.verifying_key().as_bytes()).map_err(EngineError::internal)?;
         let bytes = private(PURPOSE_GRANT, None)?;
         let grant = SigningKey::from_pkcs8(bytes.expose_secret()).map_err(EngineError::internal)?;
-        let grant_public = *grant.verifying_key();
         let bytes = private(PURPOSE_MATCH, None)?;
         let matching = FingerprintKey::from_bytes(bytes.expose_secret()).map_err(EngineError::internal)?;
         Ok(Self {
@@ -103,7 +101,6 @@ impl Keyring {
             sealer,
             log: LogKey { key, kid: verifier.kid(), verifier },
             grant: JwtSigner::new(&grant).map_err(EngineError::internal)?,
-            grant_public,
             matching,
         })
     }
@@ -121,11 +118,6 @@ impl Keyring {
     /// The public half of the log's key.
     pub fn log_key(&self) -> &VerifierKey {
         &self.log.verifier
-    }
-
-    /// The public half of the key that signs grants.
-    pub const fn grant_key(&self) -> &VerifyingKey {
-        &self.grant_public
     }
 
     pub(crate) fn log_signer(&self) -> &impl Signer {

@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 pub use bootstrap::{Bootstrap, Enrolled, NewPerson, is_bootstrapped};
 pub use clock::Clock;
 pub use countersign_policy::{Explanation, Need};
-pub use error::{EngineError, Submitted};
+pub use error::EngineError;
 pub use keyring::Keyring;
 pub use log::{LogInfo, Resource};
 pub use policies::{Explained, PolicyReport};

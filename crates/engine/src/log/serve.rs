@@ -1,7 +1,7 @@
 //! The log as anybody may read it: checkpoints and tiles in the shape of C2SP `tlog-tiles`. Nothing here can be guessed back into a name or a reason.
 
 use countersign_ledger::{Resource as Path, encode_bundle};
-use countersign_store::{Checkpoints, EntryRange, LatestCheckpoint, LogState, Tiles};
+use countersign_store::{EntryRange, LatestCheckpoint, LogState, Tiles};
 
 use crate::{Engine, EngineError};
 
@@ -35,12 +35,6 @@ impl Engine {
     pub async fn checkpoint(&self, epoch: Option<u64>) -> Result<Option<String>, EngineError> {
         let epoch = epoch.unwrap_or_else(|| self.inner.keys.epoch());
         Ok(self.inner.store.load(LatestCheckpoint(epoch)).await?.map(|row| row.note))
-    }
-
-    /// All checkpoints of an epoch whose size is over `after`, oldest first.
-    pub async fn checkpoints(&self, epoch: u64, after: Option<u64>, limit: u32) -> Result<Vec<String>, EngineError> {
-        let rows = self.inner.store.load(Checkpoints { epoch, after, limit }).await?;
-        Ok(rows.into_iter().map(|row| row.note).collect())
     }
 
     /// A tile or a bundle of entries by its path below the log's prefix, for example `tile/0/000` or `tile/entries/000.p/5`.
