@@ -7,6 +7,9 @@ use countersign_core::names::Factor;
 
 use crate::duration;
 
+/// The pattern that any reason fits. Nobody needs to read it.
+const ANY_REASON: &str = ".+";
+
 /// One line: `needs your own fresh totp, a reason, and 1 of local:dba and 1 of local:security, not you; grants 30 min`.
 pub fn needs_in_words(demands: &[Demand], bounds: &Bounds) -> String {
     sentence(demands, bounds, None)
@@ -21,6 +24,7 @@ pub(crate) fn sentence(demands: &[Demand], bounds: &Bounds, supply: Option<usize
         match demand {
             Demand::Fresh { factors } => needs.push(format!("your own fresh {}", or(factors))),
             Demand::Quorum { .. } => people.push(demand_in_words(demand)),
+            Demand::Reason { pattern } if pattern == ANY_REASON => needs.push("a reason".to_owned()),
             Demand::Reason { pattern } => needs.push(format!("a reason that fits {pattern}")),
             Demand::Notify { whom } => told.push(whom.as_str()),
         }
@@ -62,6 +66,9 @@ pub fn demand_in_words(demand: &Demand) -> String {
 }
 
 pub(crate) fn reason_needed(patterns: &[String]) -> String {
+    if patterns.iter().all(|pattern| pattern == ANY_REASON) {
+        return "a reason is needed; give one with --reason".to_owned();
+    }
     format!("a reason is needed that fits {}; give one with --reason", and(patterns))
 }
 
