@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Repeats the moments of an earlier run
     #[arg(long)]
     seed: Option<u64>,
-    #[arg(long, value_enum, default_value_t = Which::Append)]
+    #[arg(long, value_enum, default_value_t = Which::Server)]
     victim: Which,
 }
 
