@@ -67,7 +67,9 @@ pub(crate) fn code_of(error: &anyhow::Error) -> u8 {
         Some(ApiError::Unreachable { .. } | ApiError::Cut { .. }) => UNREACHABLE,
         Some(ApiError::Problem(problem)) => match problem.slug.as_str() {
             "refused-by-policy" => REFUSED,
-            "ledger-behind" | "unknown-outcome" | "unavailable" | "disk-full" => UNREACHABLE,
+            "ledger-behind" | "database-away" | "clock-apart" | "unknown-outcome" | "unavailable" | "disk-full" => {
+                UNREACHABLE
+            }
             _ => 1,
         },
         _ => 1,

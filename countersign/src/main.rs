@@ -12,7 +12,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tokio::runtime::Builder;
 
-use cli::{Cli, Command, DEMO_DIR, DemoCodeArgs, DemoCommand, LedgerCommand, LedgerVerifyArgs};
+use cli::{
+    Cli, Command, DEMO_DIR, DemoCodeArgs, DemoCommand, LedgerCommand, LedgerVerifyArgs, RestoreCli, RestoreCommand,
+};
 
 fn main() -> ExitCode {
     let Cli { globals, command } = Cli::parse();
@@ -41,6 +43,18 @@ fn main() -> ExitCode {
         Command::Config(mut args) => {
             args.json = json;
             on_all_cores(server::config(args))
+        }
+        Command::Backup(mut args) => {
+            args.place.json = json;
+            on_all_cores(server::backup(args))
+        }
+        Command::Restore(RestoreCli { command: Some(RestoreCommand::Accept { checkpoint, mut place }), .. }) => {
+            place.json = json;
+            on_all_cores(server::accept(checkpoint, place))
+        }
+        Command::Restore(mut args) => {
+            args.place.json = json;
+            on_all_cores(server::restore(args.file, args.place))
         }
         Command::Ledger(LedgerCommand::Verify { dir: Some(dir), checkpoints, log_key }) => {
             on_all_cores(server::ledger_verify(LedgerVerifyArgs { dir, checkpoints, log_key, json }))

@@ -25,9 +25,16 @@ pub(crate) struct InboxArgs {
     /// List your own requests instead, newest first
     #[arg(long)]
     pub(crate) mine: bool,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+/// What every list takes.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
     /// List at most this many
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) limit: u32,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: Option<u32>,
 }
 
 #[derive(Debug, Args)]

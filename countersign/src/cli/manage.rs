@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::ask::duration_secs;
+use super::everyday::ListArgs;
 
 /// What every change takes.
 #[derive(Debug, Args)]
@@ -36,7 +37,7 @@ pub(crate) enum UserCommand {
         admin: AdminArgs,
     },
     /// List people, their groups and factors
-    List,
+    List(ListArgs),
     /// End all sessions and tokens of a person, and let nothing in
     Disable {
         name: String,
@@ -51,6 +52,12 @@ pub(crate) enum UserCommand {
     },
     /// Remove a person for good
     Remove {
+        name: String,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// Remove a person, and every clear text that tells of him; nothing brings it back
+    Erase {
         name: String,
         #[command(flatten)]
         admin: AdminArgs,
@@ -93,7 +100,7 @@ pub(crate) enum GroupCommand {
         admin: AdminArgs,
     },
     /// List groups and their members
-    List,
+    List(ListArgs),
     /// Put a person into a group
     AddMember {
         group: String,
@@ -126,7 +133,7 @@ pub(crate) enum TokenCommand {
         code_stdin: bool,
     },
     /// List your tokens
-    List,
+    List(ListArgs),
     /// End a token
     Revoke { id: String },
 }

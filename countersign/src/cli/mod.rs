@@ -12,15 +12,16 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use ask::{AskArgs, RunArgs};
 pub(crate) use everyday::{
-    ApproveArgs, CancelArgs, DenyArgs, EnrollArgs, InboxArgs, LoginArgs, RevokeArgs, ShowArgs, VerifyArgs, WaitArgs,
+    ApproveArgs, CancelArgs, DenyArgs, EnrollArgs, InboxArgs, ListArgs, LoginArgs, RevokeArgs, ShowArgs, VerifyArgs,
+    WaitArgs,
 };
 pub(crate) use help::{HelpArgs, help};
 pub(crate) use manage::{
     AdminArgs, GroupCommand, LinkArgs, PolicyCommand, ReleaseCommand, ServiceCommand, TokenCommand, UserCommand,
 };
 pub(crate) use server::{
-    ConfigArgs, ConfigCommand, DEMO_DIR, DemoArgs, DemoCli, DemoCodeArgs, DemoCommand, InitArgs, LedgerCommand,
-    LedgerVerifyArgs, ServeArgs,
+    BackupArgs, ConfigArgs, ConfigCommand, DEMO_DIR, DemoArgs, DemoCli, DemoCodeArgs, DemoCommand, InitArgs,
+    LedgerCommand, LedgerVerifyArgs, RestoreCli, RestoreCommand, ServeArgs, WhereArgs,
 };
 
 /// A second factor, or a second person, in front of dangerous operations
@@ -29,7 +30,8 @@ pub(crate) use server::{
     name = "countersign",
     version,
     disable_help_subcommand = true,
-    after_help = "More: serve init demo config user group token policy ledger (`help --all`)\n\
+    after_help = "More: serve init demo config backup restore user group token policy ledger\n\
+        (`help --all`)\n\
         Exit codes of ours: 121 denied, 122 expired, 123 cancelled, 124 refused by\n\
         policy, 125 unreachable; `run` gives the command's own"
 )]
@@ -108,6 +110,12 @@ pub(crate) enum Command {
     /// Check or show a server's configuration
     #[command(hide = true)]
     Config(ConfigArgs),
+    /// Copy a server's database into a file, while it runs
+    #[command(hide = true)]
+    Backup(BackupArgs),
+    /// Put a backup where a server's database is to be
+    #[command(hide = true)]
+    Restore(RestoreCli),
     /// People who may log in
     #[command(hide = true, subcommand)]
     User(UserCommand),

@@ -56,7 +56,8 @@ fn the_first_screen_is_this() {
       -h, --help          Print help
       -V, --version       Print version
 
-    More: serve init demo config user group token policy ledger (`help --all`)
+    More: serve init demo config backup restore user group token policy ledger
+    (`help --all`)
     Exit codes of ours: 121 denied, 122 expired, 123 cancelled, 124 refused by
     policy, 125 unreachable; `run` gives the command's own
     ");

@@ -31,6 +31,9 @@ pub(super) enum Change {
     PersonRemove {
         name: String,
     },
+    PersonErase {
+        name: String,
+    },
     PasswordSet {
         name: String,
         #[serde(serialize_with = "exposed")]

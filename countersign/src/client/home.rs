@@ -19,6 +19,7 @@ use crate::exit::Failure;
 const SESSION: &str = "session.json";
 const LOG_KEYS: &str = "log-keys.json";
 const CHECKPOINTS: &str = "checkpoints.json";
+const NEWEST: &str = "newest.json";
 
 /// The folder. It is made when something is first written.
 #[derive(Debug, Clone)]
@@ -100,6 +101,17 @@ impl Home {
         let mut all = self.checkpoints()?;
         all.insert(origin.to_owned(), note.to_owned());
         self.write(CHECKPOINTS, &all)
+    }
+
+    /// The newest checkpoint of each log that came with an answer; not proved to continue anything.
+    pub(crate) fn newest(&self) -> anyhow::Result<Checkpoints> {
+        Ok(self.read(NEWEST)?.unwrap_or_default())
+    }
+
+    pub(crate) fn keep_newest(&self, origin: &str, note: &str) -> anyhow::Result<()> {
+        let mut all = self.newest()?;
+        all.insert(origin.to_owned(), note.to_owned());
+        self.write(NEWEST, &all)
     }
 
     /// Keeps what contradicts an older checkpoint, as evidence; gives the file.

@@ -10,11 +10,15 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::home::Home;
+use super::newest::{HEADER, Newest};
 use super::wire::Problem;
 use crate::exit::Failure;
 
 const PREFIX: &str = "api/countersign/v1/";
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Of a call that follows something: a session has ended by then.
+const LONGEST: Duration = Duration::from_hours(24);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A server closes connections that are silent for ten seconds. While somebody looks for a code nothing here notices that, and the code would be sent
 /// to nobody.
@@ -55,7 +59,12 @@ impl ApiError {
             Self::Problem(problem) => {
                 matches!(
                     problem.slug.as_str(),
-                    "ledger-behind" | "unknown-outcome" | "unavailable" | "too-many-waiting"
+                    "ledger-behind"
+                        | "database-away"
+                        | "sink-refused"
+                        | "unknown-outcome"
+                        | "unavailable"
+                        | "too-many-waiting"
                 )
             }
             Self::Foreign { status, .. } => {
@@ -86,6 +95,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
     token: Option<SecretString>,
+    newest: Option<Newest>,
 }
 
 impl Client {
@@ -102,7 +112,13 @@ impl Client {
             // A proxy would see what this machine says to itself.
             builder = builder.no_proxy();
         }
-        Ok(Self { http: builder.build()?, base, token: None })
+        Ok(Self { http: builder.build()?, base, token: None, newest: None })
+    }
+
+    /// Remembers in this folder how far the server's log had come, and tells the server with each call.
+    pub(super) fn remembering(self, home: &Home) -> Self {
+        let newest = Newest::of(home, &self.server());
+        Self { newest, ..self }
     }
 
     pub(crate) fn with_token(self, token: SecretString) -> Self {
@@ -170,6 +186,16 @@ impl Client {
         self.json(self.call(Method::GET, path)?.query(query).timeout(hold + TIMEOUT)).await
     }
 
+    /// An answer whose body goes on until somebody ends it.
+    pub(super) async fn stream(&self, path: &[&str], header: (&str, &str)) -> Result<Response, ApiError> {
+        let call = self.call(Method::GET, path)?.header(header.0, header.1).timeout(LONGEST);
+        let response = call.send().await.map_err(|error| self.failed(error))?;
+        if let Some(newest) = &self.newest {
+            newest.shown(response.headers());
+        }
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+    }
+
     /// A body as it is.
     pub(crate) async fn bytes(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Vec<u8>, ApiError> {
         self.send(self.call(Method::GET, path)?.query(query)).await
@@ -194,6 +220,9 @@ impl Client {
             segments.pop_if_empty().extend(path);
         }
         let mut call = self.http.request(method, url);
+        if let Some(newest) = self.newest.as_ref().and_then(Newest::header) {
+            call = call.header(HEADER, newest);
+        }
         if let Some(token) = &self.token {
             let value = zeroize::Zeroizing::new(format!("Bearer {}", token.expose_secret()));
             if let Ok(mut value) = HeaderValue::from_str(&value) {
@@ -211,14 +240,18 @@ impl Client {
 
     async fn send(&self, call: RequestBuilder) -> Result<Vec<u8>, ApiError> {
         let response = call.send().await.map_err(|error| self.failed(error))?;
-        let status = response.status();
-        let body = self.body(response).await?;
-        if status.is_success() {
-            return Ok(body);
+        if let Some(newest) = &self.newest {
+            newest.shown(response.headers());
         }
-        match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) if !problem.slug.is_empty() => Err(ApiError::Problem(Box::new(problem))),
-            _ => Err(ApiError::Foreign { server: self.server(), status }),
+        if response.status().is_success() { self.body(response).await } else { Err(self.refusal(response).await) }
+    }
+
+    async fn refusal(&self, response: Response) -> ApiError {
+        let status = response.status();
+        match self.body(response).await.map(|body| serde_json::from_slice::<Problem>(&body)) {
+            Ok(Ok(problem)) if !problem.slug.is_empty() => ApiError::Problem(Box::new(problem)),
+            Ok(_) => self.foreign(status),
+            Err(error) => error,
         }
     }
 
@@ -234,10 +267,14 @@ impl Client {
     }
 
     /// Only while connecting is it certain that nothing was sent.
-    fn failed(&self, error: reqwest::Error) -> ApiError {
+    pub(super) fn failed(&self, error: reqwest::Error) -> ApiError {
         let unsent = error.is_connect() || error.is_builder();
         let (server, why) = (self.server(), innermost(&error.without_url()));
         if unsent { ApiError::Unreachable { server, why } } else { ApiError::Cut { server, why } }
+    }
+
+    pub(super) fn foreign(&self, status: StatusCode) -> ApiError {
+        ApiError::Foreign { server: self.server(), status }
     }
 
     fn misnamed(&self, error: &impl std::fmt::Display) -> ApiError {

@@ -3,31 +3,16 @@
 use std::process::ExitCode;
 
 use super::session::Context;
-use super::wire::{Page, View};
+use super::wire::View;
 use super::{output, review, surroundings, words};
 use crate::cli::InboxArgs;
 
 pub(super) async fn inbox(context: &Context, args: &InboxArgs) -> anyhow::Result<ExitCode> {
     let client = context.client().await?;
     let path = if args.mine { "requests" } else { "inbox" };
-    let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let mut items: Vec<View> = Vec::new();
-    let mut cursor: Option<String> = None;
-    while items.len() < wanted {
-        let limit = (wanted - items.len()).min(100).to_string();
-        let mut query = vec![("limit", limit.as_str())];
-        if let Some(cursor) = &cursor {
-            query.push(("cursor", cursor));
-        }
-        let page: Page = client.get(&[path], &query).await?;
-        items.extend(page.items);
-        // A page may be empty and not the last: what is the caller's own is left out after it was counted.
-        cursor = page.next;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    items.truncate(wanted);
+    let listed = client.list::<View>(path, &args.list).await?;
+    listed.tell(&args.list);
+    let items = listed.items;
     if context.json() {
         output::json(&items)?;
         return Ok(ExitCode::SUCCESS);

@@ -6,12 +6,15 @@ mod ask;
 mod code;
 mod demo;
 mod enroll;
+mod events;
 mod groups;
 mod home;
 pub(crate) mod http;
 mod inbox;
 mod ledger;
+mod lists;
 mod login;
+mod newest;
 pub(crate) mod output;
 mod policy;
 pub(crate) mod prompt;
@@ -62,8 +65,11 @@ pub(crate) async fn dispatch(globals: Globals, command: Command) -> anyhow::Resu
             ledger::verify(&context, &checkpoints, log_key.as_deref()).await
         }
         Command::Ledger(LedgerCommand::Checkpoint) => ledger::checkpoint(&context).await,
-        Command::Serve(_) | Command::Demo(_) | Command::Init(_) | Command::Config(_) => {
-            Err(Failure::new("this command runs on the server's machine").into())
-        }
+        Command::Serve(_)
+        | Command::Demo(_)
+        | Command::Init(_)
+        | Command::Config(_)
+        | Command::Backup(_)
+        | Command::Restore(_) => Err(Failure::new("this command runs on the server's machine").into()),
     }
 }

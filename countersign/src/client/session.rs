@@ -35,7 +35,7 @@ impl Context {
         let server = self.named_server().map(str::to_owned).or(session.map(|session| session.server));
         let server = server
             .ok_or_else(|| Failure::new("no server is named").hint("give --server URL, or set COUNTERSIGN_SERVER"))?;
-        Client::new(&server, self.globals.insecure_http)
+        Ok(Client::new(&server, self.globals.insecure_http)?.remembering(&self.home))
     }
 
     /// A client with the session of the last login; `--as` logs in by itself.

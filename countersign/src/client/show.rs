@@ -10,7 +10,7 @@ use countersign_ledger::Receipt;
 use super::http::Client;
 use super::session::Context;
 use super::wire::View;
-use super::{home, ledger, output, review};
+use super::{home, ledger, output, review, verify};
 use crate::cli::ShowArgs;
 use crate::exit::Failure;
 
@@ -35,9 +35,16 @@ pub(super) async fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<E
 /// Waits for the receipt and keeps it only if it verifies under the key that was pinned at login: what is on disk is what will be believed later.
 async fn receipt(context: &Context, client: &Client, id: &str, file: &Path) -> anyhow::Result<ExitCode> {
     let bytes = fetch(client, id).await?;
-    let pinned = ledger::pinned_of(&context.home, &client.server())?;
     let expected = id.parse().context("the request's id")?;
-    let verified = Receipt::from_json(&bytes)?.verify(pinned.as_ref(), Some(expected))?;
+    let receipt = Receipt::from_json(&bytes)?;
+    let mut known = context.home.log_keys()?;
+    known.retain(|server, _| *server == client.server());
+    // A receipt of a log that is none of this server's fails on the key that is pinned for it.
+    let pinned = match verify::pinned(&known, &receipt)? {
+        Some(pinned) => Some(pinned),
+        None => ledger::pinned_of(&context.home, &client.server())?,
+    };
+    let verified = receipt.verify(pinned.as_ref(), Some(expected))?;
     home::write_whole(file, &bytes, 0o644)?;
     ledger::remember(&context.home, client).await;
     if context.json() {

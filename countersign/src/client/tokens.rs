@@ -34,8 +34,10 @@ pub(super) async fn token(context: &Context, command: TokenCommand) -> anyhow::R
                 output::note(&format!("token {}: keep it now, it is not shown again", words::visible(&new.id)));
             }
         }
-        TokenCommand::List => {
-            let tokens: Vec<TokenRow> = client.get(&["tokens"], &[]).await?;
+        TokenCommand::List(list) => {
+            let listed = client.list::<TokenRow>("tokens", &list).await?;
+            listed.tell(&list);
+            let tokens = listed.items;
             if context.json() {
                 output::json(&tokens)?;
             } else {

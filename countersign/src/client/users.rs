@@ -6,12 +6,12 @@ use super::admin::{Change, change};
 use super::session::Context;
 use super::wire::PersonRow;
 use super::{output, prompt, words};
-use crate::cli::{LinkArgs, ReleaseCommand, ServiceCommand, UserCommand};
+use crate::cli::{LinkArgs, ListArgs, ReleaseCommand, ServiceCommand, UserCommand};
 use crate::exit::Failure;
 
 pub(super) async fn user(context: &Context, command: UserCommand) -> anyhow::Result<ExitCode> {
     let (what, admin) = match command {
-        UserCommand::List => return list(context).await,
+        UserCommand::List(args) => return list(context, &args).await,
         UserCommand::Add { name, groups, password_stdin, admin } => {
             let password = prompt::new_password(prompt::From::stdin(password_stdin), &words::visible(&name))?;
             (Change::PersonAdd { name, password, groups }, admin)
@@ -23,6 +23,7 @@ pub(super) async fn user(context: &Context, command: UserCommand) -> anyhow::Res
         UserCommand::Disable { name, admin } => (Change::PersonDisable { name }, admin),
         UserCommand::Enable { name, admin } => (Change::PersonEnable { name }, admin),
         UserCommand::Remove { name, admin } => (Change::PersonRemove { name }, admin),
+        UserCommand::Erase { name, admin } => (Change::PersonErase { name }, admin),
         UserCommand::ResetFactor { name, admin } => (Change::FactorReset { name }, admin),
         UserCommand::Unlock { name, admin } => (Change::ThrottleClear { name }, admin),
     };
@@ -46,9 +47,11 @@ pub(super) async fn release(context: &Context, command: ReleaseCommand) -> anyho
     change(context, Change::ReleaseClose { release: id, reason }, admin).await
 }
 
-async fn list(context: &Context) -> anyhow::Result<ExitCode> {
+async fn list(context: &Context, args: &ListArgs) -> anyhow::Result<ExitCode> {
     let client = context.client().await?;
-    let people: Vec<PersonRow> = client.get(&["people"], &[]).await?;
+    let listed = client.list::<PersonRow>("people", args).await?;
+    listed.tell(args);
+    let people = listed.items;
     if context.json() {
         output::json(&people)?;
         return Ok(ExitCode::SUCCESS);

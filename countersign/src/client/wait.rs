@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::events::Events;
 use super::http::{ApiError, Client};
 use super::output::LiveLine;
 use super::session::Context;
@@ -65,10 +66,11 @@ pub(super) async fn until_decided(client: &Client, mut view: View) -> anyhow::Re
     // Caught from now on: a Ctrl-C right after the first line must not end this without a word.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut failures = 0;
+    let mut follow = Follow::new(client);
     while view.stage.is_pending() {
         line.show(&in_one_line(&view));
         let next = tokio::select! {
-            next = news(client, &view) => next,
+            next = follow.next(&view) => next,
             _ = interrupt.recv() => {
                 line.end();
                 return Ok(Waited::Interrupted);
@@ -115,15 +117,73 @@ pub(super) async fn until(
     tokio::select! {
         // A little later than the moment, because the server's clock decides.
         () = tokio::time::sleep(left + Duration::from_millis(200)) => Ok(view),
-        next = news(client, &view) => next,
+        next = news(client, &view, HOLD) => next,
     }
 }
 
-async fn news(client: &Client, view: &View) -> Result<View, ApiError> {
-    let (version, hold) = (view.version.to_string(), HOLD.as_secs().to_string());
-    let query = [("version", version.as_str()), ("timeout_secs", hold.as_str())];
+/// Somebody who follows a request: by a stream of events, and by calls that the server holds wherever no stream gets through.
+#[derive(Debug)]
+struct Follow<'a> {
+    client: &'a Client,
+    stream: Option<Events<'a>>,
+    /// Streams that broke one after the other.
+    breaks: u32,
+    /// There are no streams here: the server is too old, or a proxy keeps them.
+    without: bool,
+}
+
+impl<'a> Follow<'a> {
+    fn new(client: &'a Client) -> Self {
+        Self { client, stream: None, breaks: 0, without: false }
+    }
+
+    /// The request as soon as it is another one than this.
+    async fn next(&mut self, view: &View) -> Result<View, ApiError> {
+        loop {
+            if let Some(next) = self.streamed(view).await? {
+                return Ok(next);
+            }
+            // While the next stream is put off; this also finds out what is wrong, if the server ended the one before for a reason.
+            let hold = if self.without { HOLD } else { HOLD.min(Duration::from_secs(1 << self.breaks.min(6))) };
+            let next = news(self.client, view, hold).await?;
+            if next.version != view.version || self.without {
+                return Ok(next);
+            }
+        }
+    }
+
+    /// `None` if the stream cannot be had, or has ended.
+    async fn streamed(&mut self, view: &View) -> Result<Option<View>, ApiError> {
+        if self.without {
+            return Ok(None);
+        }
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            None => match self.client.events(&view.id, view.version).await {
+                Ok(stream) => self.stream.insert(stream),
+                Err(error) if error.is_passing() => return Err(error),
+                // Whether it is the stream that is not there or the request, the held call knows.
+                Err(_) => {
+                    self.without = true;
+                    return Ok(None);
+                }
+            },
+        };
+        if let Ok(Some(next)) = stream.next().await {
+            self.breaks = 0;
+            return Ok(Some(next));
+        }
+        self.stream = None;
+        self.breaks += 1;
+        Ok(None)
+    }
+}
+
+async fn news(client: &Client, view: &View, hold: Duration) -> Result<View, ApiError> {
+    let (version, hold_secs) = (view.version.to_string(), hold.as_secs().to_string());
+    let query = [("version", version.as_str()), ("timeout_secs", hold_secs.as_str())];
     let asked = surroundings::now();
-    let next: View = client.hold(&["requests", &view.id, "wait"], &query, HOLD).await?;
+    let next: View = client.hold(&["requests", &view.id, "wait"], &query, hold).await?;
     // A server that is about to stop answers at once, with nothing new; it must not be asked in circles.
     if next.version == view.version && surroundings::now().duration_since(asked).as_secs() < 1 {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -185,6 +245,8 @@ pub(super) mod tests {
     use std::process::ExitCode;
 
     use serde_json::json;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -220,6 +282,76 @@ pub(super) mod tests {
             assert_eq!(code(stage, grant), None);
         }
         assert_ne!(left_pending("x"), ExitCode::SUCCESS);
+    }
+
+    /// Answers one call after the other with what is given, each on a connection of its own; says what was asked.
+    async fn serve(listener: TcpListener, answers: Vec<String>) -> Vec<String> {
+        let mut asked = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap().to_lowercase();
+            let path = head.split(' ').nth(1).unwrap().rsplit('/').next().unwrap().to_owned();
+            let last = head.lines().find_map(|line| line.strip_prefix("last-event-id: "));
+            asked.push(last.map_or(path.clone(), |id| format!("{path} after {id}")));
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        asked
+    }
+
+    fn answer(status: &str, kind: &str, body: &str) -> String {
+        format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n{body}")
+    }
+
+    fn at(version: i64, stage: &str) -> String {
+        serde_json::to_string(&View { version, ..view(stage, (stage == "granted").then_some("live")) }).unwrap()
+    }
+
+    /// What the server was asked until the request was decided.
+    async fn asked_until_decided(answers: Vec<String>) -> Vec<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), false).unwrap();
+        let (asked, waited) = tokio::join!(serve(listener, answers), until_decided(&client, view("challenged", None)));
+        assert!(matches!(waited.unwrap(), Waited::Decided(view) if view.stage == Stage::Granted));
+        asked
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_is_bridged_and_begun_again_where_it_was() {
+        let stream = |events: &str| answer("200 OK", "text/event-stream", events);
+        let asked = asked_until_decided(vec![
+            stream(&format!(
+                ": following\n\nevent: request\nid: 4\ndata: {}\n\nevent: request\nid: 5\nda",
+                at(4, "challenged")
+            )),
+            answer("200 OK", "application/json", &at(6, "challenged")),
+            stream("event: end\ndata: {\"why\":\"stopping\"}\n\n"),
+            answer("200 OK", "application/json", &at(7, "challenged")),
+            stream(&format!("event: request\nid: 8\ndata: {}\n\n", at(8, "granted"))),
+        ])
+        .await;
+        let expected = [
+            "events after 3",
+            "wait?version=4&timeout_secs=2",
+            "events after 6",
+            "wait?version=6&timeout_secs=4",
+            "events after 7",
+        ];
+        assert_eq!(asked, expected);
+    }
+
+    #[tokio::test]
+    async fn where_no_stream_gets_through_calls_are_held() {
+        let asked = asked_until_decided(vec![
+            answer("404 Not Found", "text/html", "<html>a proxy</html>"),
+            answer("200 OK", "application/json", &at(4, "challenged")),
+            answer("200 OK", "application/json", &at(5, "granted")),
+        ])
+        .await;
+        assert_eq!(asked, ["events after 3", "wait?version=3&timeout_secs=50", "wait?version=4&timeout_secs=50"]);
     }
 
     #[test]

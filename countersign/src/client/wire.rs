@@ -241,10 +241,11 @@ pub(crate) struct Step {
     pub(crate) why: Option<String>,
 }
 
+/// A part of a list.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Page {
-    pub(crate) items: Vec<View>,
-    pub(crate) next: Option<String>,
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -259,11 +260,15 @@ pub(crate) struct PersonRow {
     pub(crate) accounts: Vec<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct GroupRow {
     pub(crate) group: String,
-    #[serde(default)]
-    pub(crate) members: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct MembershipRow {
+    pub(crate) group: String,
+    pub(crate) person: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
 use super::clock::SystemClock;
-use super::config::{self, Config, Overrides};
+use super::config::{self, Config, Database, Overrides};
 use super::master_key::MasterKeySource;
 use super::{files, wiring};
 use crate::cli::InitArgs;
@@ -107,10 +107,10 @@ impl Plan {
 
     /// A database that is set up keeps its keys and people; said before anybody chose a password for nothing.
     async fn refuse_existing(&self) -> anyhow::Result<()> {
-        let default = || self.dir.join(config::DATABASE);
+        let default = || Database::Sqlite(self.dir.join(config::DATABASE));
         let database = self.existing.as_ref().map_or_else(default, |config| config.database.clone());
-        if database.exists() {
-            let store = wiring::open_store(&database).await?;
+        if database.file().is_none_or(Path::exists) {
+            let store = wiring::open_database(&database).await?;
             refuse_bootstrapped(&store, &database).await?;
         }
         Ok(())
@@ -155,7 +155,7 @@ impl Plan {
             made.push(config.data.display().to_string());
         }
         files::private_folder(&config.data)?;
-        let store = wiring::open_store(&config.database).await?;
+        let store = wiring::open_database(&config.database).await?;
         refuse_bootstrapped(&store, &config.database).await?;
         if !config.policy.exists() {
             files::create(&config.policy, POLICY_TEXT.as_bytes(), 0o644)?;
@@ -181,15 +181,15 @@ impl Plan {
         };
         let bootstrap = Bootstrap { name: name.clone(), people: vec![person], policy };
         bootstrap.run(&store, &master, &SystemRandom, SystemClock.now()).await.map_err(wiring::words)?;
-        made.push(config.database.display().to_string());
+        made.push(config.database.to_string());
         Ok(Config { name: Some(name), ..config })
     }
 }
 
-async fn refuse_bootstrapped(store: &Store, database: &Path) -> anyhow::Result<()> {
+async fn refuse_bootstrapped(store: &Store, database: &Database) -> anyhow::Result<()> {
     if is_bootstrapped(store).await.map_err(wiring::words)? {
         let hint = "start it with `countersign serve`, or name another folder for another server";
-        return Err(Failure::new(format!("{} is set up already", database.display())).hint(hint).into());
+        return Err(Failure::new(format!("{database} is set up already")).hint(hint).into());
     }
     Ok(())
 }

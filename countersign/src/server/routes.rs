@@ -17,7 +17,7 @@ const TABLE: &[Owner] = &[
     // A 404 of the API is a problem like its other errors; so is one of the log, whose readers look at the status alone.
     Owner {
         name: "api",
-        prefixes: &[countersign_door_api::PREFIX, "/ledger", "/healthz", "/openapi.json"],
+        prefixes: &[countersign_door_api::PREFIX, "/ledger", "/healthz", "/metrics", "/openapi.json"],
         mount: countersign_door_api::router,
     },
 ];

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::config::{self, Config, Overrides};
-use super::{logging, proposal, routes, wiring};
+use super::{logging, metrics, proposal, routes, sinks, wiring};
 use crate::cli::ServeArgs;
 use crate::exit::Failure;
 
@@ -27,7 +27,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let config = Config::load(&file, &Overrides { listen, data: dir })?;
     refuse_demo(&config.data)?;
-    if let Some(folder) = config.database.parent() {
+    if let Some(folder) = config.database.file().and_then(Path::parent) {
         refuse_demo(folder)?;
     }
     logging::begin(config.log_format, config.log_level.into())?;
@@ -48,17 +48,18 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn open(config: &Config, node: &str) -> anyhow::Result<Engine> {
-    if !config.database.exists() {
+    if let Some(file) = config.database.file().filter(|file| !file.exists()) {
         let hint = "make it with `countersign init --dir DIR --admin NAME`";
-        return Err(Failure::new(format!("there is no database at {}", config.database.display())).hint(hint).into());
+        return Err(Failure::new(format!("there is no database at {}", file.display())).hint(hint).into());
     }
     let master = config.master_key.load().await?;
-    let store = wiring::open_store(&config.database).await?;
+    let store = wiring::open_database(&config.database).await?;
     if !is_bootstrapped(&store).await.map_err(wiring::words)? {
         let hint = "finish it with `countersign init --dir DIR --admin NAME`";
-        return Err(Failure::new(format!("{} was never set up", config.database.display())).hint(hint).into());
+        return Err(Failure::new(format!("{} was never set up", config.database)).hint(hint).into());
     }
-    let engine = wiring::start(store, &master, config.engine(node)).await?;
+    let sinks = sinks::open(&config.file, &config.sinks)?;
+    let engine = wiring::start_with(store, &master, config.engine(node), sinks).await?;
     let info = engine.log_info().await.map_err(wiring::words)?;
     let same =
         |name: &String| countersign_ledger::log_origin(name, info.epoch).is_ok_and(|origin| origin == info.origin);
@@ -104,6 +105,15 @@ impl Service {
                 let (engine, stop) = (engine.clone(), stop.clone());
                 async move { engine.run_outbox(stop).await }
             });
+            tasks.spawn({
+                let (engine, stop) = (engine.clone(), stop.clone());
+                async move { engine.run_watch(stop).await }
+            });
+            tasks.spawn({
+                let (engine, stop) = (engine.clone(), stop.clone());
+                async move { engine.run_follower(stop).await }
+            });
+            tasks.spawn(metrics::run(engine.metrics().clone(), stop.clone()));
             let (engine, stop) = (engine.clone(), stop.clone());
             tasks.spawn(async move { engine.run_failed_logins(stop).await });
         });
@@ -111,7 +121,11 @@ impl Service {
             let (engine, stop) = (engine.clone(), stop.clone());
             tasks.spawn(async move { engine.run_sequencer(stop).await });
         });
-        let router = routes::router(&engine, Frame::new(&node));
+        let sinks = Background::start(&engine, |tasks, engine, stop| {
+            let (engine, stop) = (engine.clone(), stop.clone());
+            tasks.spawn(async move { engine.run_sinks(stop).await });
+        });
+        let router = routes::router(&engine, Frame::new(&node).counting(engine.metrics().clone()));
         let http = Background::start(&engine, |tasks, _, stop| {
             tasks.spawn(countersign_kit::serve(listener, router, Limits::default(), stop.clone()));
         });
@@ -131,10 +145,11 @@ impl Service {
                 }
             }
             tracing::info!("stopping");
-            // In this order: what calls commit is still told, and what is told is still sequenced and signed.
+            // In this order: what calls commit is still told, what is told is still sequenced and signed, and that is brought to the sinks.
             http.stop().await;
             work.stop().await;
             sequencer.stop().await;
+            sinks.stop().await;
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         };

@@ -4,16 +4,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use countersign_engine::sinks::Attached;
 use countersign_engine::{Engine, EngineConfig, EngineError, Keyring, Parts};
 use countersign_factors::PasswordPool;
 use countersign_keys::master::MasterKey;
 use countersign_keys::password::Passwords;
 use countersign_keys::{SystemRandom, random};
-use countersign_store::{Store, StoreConfig, StoreError};
+use countersign_store::{Store, StoreError};
 use tokio::net::TcpListener;
 
 use super::clock::SystemClock;
+use super::config::{Database, Unopened};
 use crate::exit::Failure;
 
 /// A name for this start of the process: owner of its leases, prefix of its request ids.
@@ -21,17 +22,43 @@ pub(super) fn node() -> anyhow::Result<String> {
     Ok(format!("{:016x}", u64::from_be_bytes(random::bytes(&SystemRandom)?)))
 }
 
-/// Opens the database, and creates it if there is none.
+/// Opens the database of a configuration, and creates what is missing in it.
+pub(super) async fn open_database(database: &Database) -> anyhow::Result<Store> {
+    database.open().await.map_err(unopened)
+}
+
+/// Why a database could not be used, in words.
+pub(super) fn unopened(unopened: Unopened<'_>) -> anyhow::Error {
+    match unopened {
+        Unopened::Store(error, Database::Postgres(postgres)) => {
+            let failure = postgres.said(&error);
+            match hint(&error) {
+                Some(hint) => failure.hint(hint).into(),
+                None => failure.into(),
+            }
+        }
+        Unopened::Store(error, Database::Sqlite(_)) => store_error(&error),
+        Unopened::Setting(problem) => Failure::new(problem.to_string()).into(),
+    }
+}
+
+/// Opens a database in a file, and creates it if there is none.
 pub(super) async fn open_store(path: &Path) -> anyhow::Result<Store> {
-    let config = StoreConfig::Sqlite { path: path.to_owned() };
-    let opened = tokio::task::spawn_blocking(move || Store::open(&config))
-        .await
-        .context("opening the database was interrupted")?;
-    opened.map_err(|error| store_error(&error))
+    open_database(&Database::Sqlite(path.to_owned())).await
 }
 
 /// Takes up a database that `init` or `demo` has set up.
 pub(super) async fn start(store: Store, master: &MasterKey, config: EngineConfig) -> anyhow::Result<Engine> {
+    start_with(store, master, config, Vec::new()).await
+}
+
+/// The same, with sinks that get what the log gets.
+pub(super) async fn start_with(
+    store: Store,
+    master: &MasterKey,
+    config: EngineConfig,
+    sinks: Vec<Attached>,
+) -> anyhow::Result<Engine> {
     let keys = Keyring::open(&store, master).await.map_err(words)?;
     let parts = Parts {
         store,
@@ -40,6 +67,7 @@ pub(super) async fn start(store: Store, master: &MasterKey, config: EngineConfig
         keys,
         passwords: passwords(),
         config,
+        sinks,
     };
     Engine::start(parts).await.map_err(words)
 }
@@ -75,14 +103,22 @@ pub(super) fn words(error: EngineError) -> anyhow::Error {
 }
 
 fn store_error(error: &StoreError) -> anyhow::Error {
-    let hint = match error {
+    let failure = Failure::new(error.to_string());
+    match hint(error) {
+        Some(hint) => failure.hint(hint).into(),
+        None => failure.into(),
+    }
+}
+
+fn hint(error: &StoreError) -> Option<&'static str> {
+    Some(match error {
         StoreError::InUse { .. } => "a server runs in this folder: use that one, or stop it first",
         StoreError::NotWritable { .. } => "the service's user must be able to write to the folder and all files in it",
         StoreError::Newer { .. } => "a newer version of the program has been here; it changed nothing now",
         StoreError::Full => "make room on the disk and start again",
-        _ => return Failure::new(error.to_string()).into(),
-    };
-    Failure::new(error.to_string()).hint(hint).into()
+        StoreError::Away { .. } => "does PostgreSQL run there, and does its pg_hba.conf let this user in from here?",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -207,8 +207,9 @@ fn an_edited_clear_text_is_named() {
     let Some(history) = History::new() else { return };
     let row = history.row(&history.granted, "request.answered");
     let out = history.damaged(&format!(
-        "UPDATE openings SET value = CAST('\"eve\"' AS BLOB) WHERE field = 'person' \
-         AND entry = (SELECT id FROM entries WHERE leaf_index = {row})"
+        "UPDATE openings SET opened = (SELECT json_group_array(json(CASE json_extract(value, '$[0]') \
+             WHEN 'person' THEN json_set(value, '$[2]', '\"eve\"') ELSE value END)) FROM json_each(opened)) \
+         WHERE entry = (SELECT id FROM entries WHERE leaf_index = {row})"
     ));
     out.saying(&format!("row {row} of ")).saying("the clear text of `person` was edited");
 }

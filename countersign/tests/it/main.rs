@@ -16,11 +16,18 @@ mod crash;
 mod damage;
 mod enroll;
 mod help;
+mod metrics;
 mod order;
 mod outcomes;
 mod qr;
+mod races;
 mod receipts;
+mod replicas;
+mod restore;
 mod scripts;
+mod sinks;
+#[path = "../../../xtask/src/soak/server/mod.rs"]
+mod soak;
 mod startup;
 mod story;
 mod support;

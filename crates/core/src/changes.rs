@@ -169,6 +169,8 @@ pub enum TimerKind {
     GrantEnd,
     /// An intent's lease; the subject is a release.
     ReleaseLease,
+    /// A person's erasure goes on; the subject is the request that asked for it.
+    Erasure,
 }
 
 impl TimerKind {
@@ -177,6 +179,7 @@ impl TimerKind {
             Self::RequestDeadline => "request_deadline",
             Self::GrantEnd => "grant_end",
             Self::ReleaseLease => "release_lease",
+            Self::Erasure => "erasure",
         }
     }
 
@@ -185,6 +188,7 @@ impl TimerKind {
             "request_deadline" => Some(Self::RequestDeadline),
             "grant_end" => Some(Self::GrantEnd),
             "release_lease" => Some(Self::ReleaseLease),
+            "erasure" => Some(Self::Erasure),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::canonical::Value;
 use crate::digest::{Digest, Salt};
-use crate::ids::{EntryId, RequestId};
+use crate::ids::{EntryId, PersonId, RequestId};
 use crate::time::Micros;
 
 /// An entry that is to be committed together with the change that it tells.
@@ -19,12 +19,22 @@ pub struct EntryDraft {
     pub kind: EntryKind,
     /// The request that it belongs to.
     pub request: Option<RequestId>,
+    /// Whom it names, so that its clear texts are found when that person is erased. Kept beside the entry, never in it.
+    pub person: Option<PersonId>,
     /// The policy in force.
     pub policy: Option<Digest>,
     /// Published as it is, so nothing that tells of a person, a target or a reason: counts, stages, digests, roots, public keys.
     pub clear: Vec<(&'static str, Value)>,
     /// Published as commitments only.
     pub committed: Vec<CommittedField>,
+}
+
+impl EntryDraft {
+    /// The same, naming this person.
+    #[must_use]
+    pub fn about(self, person: Option<PersonId>) -> Self {
+        Self { person, ..self }
+    }
 }
 
 /// A value that the log commits to; its clear text and salt lie where they can be erased.

@@ -66,6 +66,19 @@ impl Grant {
         }
     }
 
+    /// Takes back the taking of a use that provably let nothing go. What was revoked or has ended stays so.
+    #[must_use]
+    pub fn give_back(mut self) -> Self {
+        self.state = match self.state {
+            GrantState::Live { uses_left } => {
+                GrantState::Live { uses_left: uses_left.saturating_add(1).min(self.uses) }
+            }
+            GrantState::Spent => GrantState::Live { uses_left: 1 },
+            over @ (GrantState::Revoked { .. } | GrantState::Ended { .. }) => over,
+        };
+        self
+    }
+
     /// Takes the right back. Also a spent one can be revoked: what it released may still be running.
     pub fn revoke(mut self, by: PersonRef, at: Micros) -> Result<Self, GrantError> {
         match self.state {
@@ -76,6 +89,11 @@ impl Grant {
                 Ok(self)
             }
         }
+    }
+
+    /// Ends before its time. Only a live grant ends; a spent one stays spent.
+    pub fn cut_off(self, at: Micros) -> Result<Self, GrantError> {
+        if self.is_live() { Ok(Self { state: GrantState::Ended { at }, ..self }) } else { self.end(at) }
     }
 
     /// Its time has come. Only a live grant ends; a spent one stays spent.
@@ -89,6 +107,33 @@ impl Grant {
             GrantState::Spent => Err(GrantError::Spent),
             GrantState::Revoked { .. } => Err(GrantError::Revoked),
             GrantState::Ended { .. } => Err(GrantError::Ended),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::PersonId;
+
+    fn grant(uses: u32, state: GrantState) -> Grant {
+        let at = Micros::from_secs;
+        let id = GrantId::new(at(1), [1; 10]);
+        Grant { id, granted_at: at(1), not_before: at(1), expires_at: at(9), uses, state }
+    }
+
+    #[test]
+    fn what_is_given_back_is_what_was_taken_and_no_more() {
+        let now = Micros::from_secs(2);
+        for uses in [1, 2, 3] {
+            let whole = grant(uses, GrantState::Live { uses_left: uses });
+            let used = whole.clone().use_once(now).unwrap();
+            assert_eq!(used.give_back(), whole);
+            assert_eq!(whole.clone().give_back(), whole);
+        }
+        let by = PersonRef { id: PersonId::new(now, [2; 10]), name: "bob".to_owned() };
+        for over in [GrantState::Revoked { by, at: now }, GrantState::Ended { at: now }] {
+            assert_eq!(grant(1, over.clone()).give_back().state, over);
         }
     }
 }

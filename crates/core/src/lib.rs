@@ -10,6 +10,7 @@ pub mod decision;
 pub mod demand;
 pub mod digest;
 pub mod entry;
+pub mod erasure;
 pub mod evidence;
 pub mod grant;
 pub mod identity;

@@ -41,6 +41,11 @@ pub enum ReleaseState {
         at: Micros,
         reason: String,
     },
+    /// Provably nothing was let go, and the use was given back.
+    Failed {
+        at: Micros,
+        why: String,
+    },
 }
 
 /// How it ended, and on whose word.
@@ -94,9 +99,10 @@ impl Release {
                 self.version += 1;
                 Ok(self)
             }
-            ReleaseState::Done { .. } | ReleaseState::InDoubt { .. } | ReleaseState::Closed { .. } => {
-                Err(ReleaseError::Over)
-            }
+            ReleaseState::Done { .. }
+            | ReleaseState::InDoubt { .. }
+            | ReleaseState::Closed { .. }
+            | ReleaseState::Failed { .. } => Err(ReleaseError::Over),
         }
     }
 
@@ -109,7 +115,34 @@ impl Release {
                 Ok(self)
             }
             ReleaseState::Intended { .. } | ReleaseState::InDoubt { .. } => Err(ReleaseError::NotOwner),
-            ReleaseState::Done { .. } | ReleaseState::Closed { .. } => Err(ReleaseError::Over),
+            ReleaseState::Done { .. } | ReleaseState::Closed { .. } | ReleaseState::Failed { .. } => {
+                Err(ReleaseError::Over)
+            }
+        }
+    }
+
+    /// The owner knows that nothing was let go. Also after the lease: that stays true.
+    pub fn fail(mut self, by: &str, at: Micros, why: String) -> Result<Self, ReleaseError> {
+        match &self.state {
+            ReleaseState::Intended { owner, .. } | ReleaseState::InDoubt { owner, .. } if owner == by => {
+                self.state = ReleaseState::Failed { at, why };
+                self.version += 1;
+                Ok(self)
+            }
+            ReleaseState::Intended { .. } | ReleaseState::InDoubt { .. } => Err(ReleaseError::NotOwner),
+            ReleaseState::Done { .. } | ReleaseState::Closed { .. } | ReleaseState::Failed { .. } => {
+                Err(ReleaseError::Over)
+            }
+        }
+    }
+
+    /// Whatever became of it is not in this database: doubtful at once, whether or not its lease has ended.
+    pub fn lose(self, now: Micros) -> Result<Self, ReleaseError> {
+        match self.state {
+            ReleaseState::Intended { owner, .. } => {
+                Self { state: ReleaseState::Intended { owner, lease_until: now }, ..self }.doubt(now)
+            }
+            _ => Err(ReleaseError::Over),
         }
     }
 
@@ -122,9 +155,10 @@ impl Release {
                 self.version += 1;
                 Ok(self)
             }
-            ReleaseState::Done { .. } | ReleaseState::InDoubt { .. } | ReleaseState::Closed { .. } => {
-                Err(ReleaseError::Over)
-            }
+            ReleaseState::Done { .. }
+            | ReleaseState::InDoubt { .. }
+            | ReleaseState::Closed { .. }
+            | ReleaseState::Failed { .. } => Err(ReleaseError::Over),
         }
     }
 
@@ -137,7 +171,9 @@ impl Release {
                 Ok(self)
             }
             ReleaseState::Intended { .. } => Err(ReleaseError::StillLeased),
-            ReleaseState::Done { .. } | ReleaseState::Closed { .. } => Err(ReleaseError::Over),
+            ReleaseState::Done { .. } | ReleaseState::Closed { .. } | ReleaseState::Failed { .. } => {
+                Err(ReleaseError::Over)
+            }
         }
     }
 }

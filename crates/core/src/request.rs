@@ -43,6 +43,9 @@ pub struct Request {
     pub last_entry_at: Micros,
     /// How many ledger entries tell of it.
     pub entries: i64,
+    /// What was said in it is gone ([`crate::erasure`]): its digest holds nothing any more, and nothing is released for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub erased: bool,
     pub stage: Stage,
 }
 
@@ -271,6 +274,15 @@ impl Request {
                 Err(TransitionError::Over(self.stage.name()))
             }
         }
+    }
+
+    /// A use was taken, and nothing was let go.
+    pub(crate) fn give_back(mut self) -> Self {
+        if let Stage::Granted { approvals, grant } = self.stage {
+            self.stage = Stage::Granted { approvals, grant: grant.give_back() };
+        }
+        self.version += 1;
+        self
     }
 
     fn at(mut self, stage: Stage) -> Self {

@@ -53,12 +53,13 @@ impl Micros {
     }
 }
 
-/// RFC 3339 in UTC, as people and JSON read it.
+/// RFC 3339 in UTC, as people and JSON read it. `{:.6}` always has six digits of a second, so that text sorts as time does.
 impl fmt::Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_microsecond(self.0) {
-            Ok(timestamp) => write!(f, "{timestamp}"),
-            Err(_) => write!(f, "{}us", self.0),
+        match (jiff::Timestamp::from_microsecond(self.0), f.precision()) {
+            (Ok(timestamp), Some(digits)) => write!(f, "{timestamp:.digits$}"),
+            (Ok(timestamp), None) => write!(f, "{timestamp}"),
+            (Err(_), _) => write!(f, "{}us", self.0),
         }
     }
 }
@@ -87,5 +88,7 @@ mod tests {
     #[test]
     fn prints_as_rfc_3339() {
         assert_eq!(Micros::from_secs(59).to_string(), "1970-01-01T00:00:59Z");
+        assert_eq!(format!("{:.6}", Micros::from_secs(59)), "1970-01-01T00:00:59.000000Z");
+        assert_eq!(format!("{:.6}", Micros::from_micros(1)), "1970-01-01T00:00:00.000001Z");
     }
 }

@@ -29,7 +29,7 @@ use crate::keyring::{
 };
 use crate::policies::join;
 
-const META_KEY_ENTRIES: &str = "key_entries";
+pub(crate) const META_KEY_ENTRIES: &str = "key_entries";
 const FIRST_EPOCH: u64 = 1;
 const FIRST_DATA_KEY: u32 = 1;
 
@@ -94,16 +94,18 @@ impl Bootstrap {
         for group in groups {
             setup.writes.push(Write::InsertGroup { group, created_at: now });
         }
+        let mut first = None;
         for person in &self.people {
-            setup.person(person)?;
+            let id = setup.person(person)?;
+            first = first.or(Some((id, person.name.as_str())));
         }
         setup.account("server", AccountKind::Service, None)?;
         let digest = Digest::sha256(self.policy.as_bytes());
         setup.writes.push(Write::InsertPolicy { digest, text: self.policy.clone(), at: now });
         setup.writes.push(Write::ActivatePolicy { digest, from: None, at: now });
-        let first = self.people.first().map_or("", |person| person.name.as_str());
-        let fields = vec![setup.ctx.field("administrator", first)];
+        let fields = vec![setup.ctx.field("administrator", first.map_or("", |(_, name)| name))];
         let entry = setup.ctx.entry(EntryKind::Bootstrap, Some(digest), Vec::new(), fields);
+        let entry = entry.about(first.map(|(id, _)| id));
         setup.drafts.push(entry);
         setup.commit(store).await
     }
@@ -215,7 +217,7 @@ impl<'a> Setup<'a> {
         Ok(())
     }
 
-    fn person(&mut self, new: &NewPerson) -> Result<(), EngineError> {
+    fn person(&mut self, new: &NewPerson) -> Result<PersonId, EngineError> {
         let now = self.ctx.now;
         let id = PersonId::new(now, self.ctx.tail());
         self.writes.push(Write::InsertPerson(Person {
@@ -249,7 +251,7 @@ impl<'a> Setup<'a> {
                 countersigned: true,
             }));
         }
-        Ok(())
+        Ok(id)
     }
 
     fn account(

@@ -4,8 +4,9 @@ use countersign_core::changes::{Changes, Write};
 use countersign_core::decide::Ctx;
 use countersign_core::ids::RequestId;
 use countersign_keys::random;
-use countersign_store::{Commit, EntryRow, SystemWrite};
+use countersign_store::{Change, Commit, CommitError, EntryRow, Expectation, SystemWrite};
 
+use crate::metrics::News;
 use crate::{Engine, EngineError};
 
 /// How often a verb decides again before it says that the service is busy. Each time somebody else got ahead, so the queue as a whole moves.
@@ -27,7 +28,8 @@ impl Tries {
 
 /// Runs an attempt until no row moves under it.
 macro_rules! decide_again {
-    ($attempt:expr) => {{
+    ($engine:expr, $attempt:expr) => {{
+        let _coming = $engine.inner.store.announce();
         let mut tries = $crate::commit::Tries::default();
         loop {
             match $attempt.await {
@@ -54,30 +56,49 @@ impl Engine {
     pub(crate) async fn commit_with(&self, changes: Changes, system: Vec<SystemWrite>) -> Result<(), EngineError> {
         let Changes { writes, entries } = changes;
         let touched = touched(&writes);
+        let news = News::of(&writes, &entries);
         let entries = self.encode(&entries)?;
         let has_entries = !entries.is_empty();
-        self.inner.store.commit(Commit { writes, entries, system }).await?;
+        let commit = Commit { writes, entries, system };
+        let changes: Vec<Change> = commit.changes().collect();
+        let written = self.inner.store.commit(commit).await;
+        // Also what may have been written: memory must not outlive a revocation that nobody is sure of.
+        if matches!(written, Ok(()) | Err(CommitError::Unknown)) {
+            self.heard_of(&changes);
+        }
+        if let Err(CommitError::Conflict(_)) = &written {
+            self.inner.metrics.conflict();
+        }
+        if let Err(CommitError::Conflict(Expectation::LogClosed { .. })) = &written {
+            // Somebody closed the log. Whoever decided this did so in the epoch before, so nobody tries again in the next one.
+            self.look().await?;
+        }
+        written?;
+        if let Err(error) = self.inner.policy.refresh_if_marked(&self.inner.store).await {
+            tracing::warn!(%error, "the policy in force could not be read; it is read before it decides");
+        }
+        self.inner.metrics.committed(&news);
         if has_entries {
             self.inner.committed.notify_one();
         }
-        for request in touched {
-            self.inner.wakeups.wake(request);
+        for (request, version) in touched {
+            self.inner.wakeups.wake(request, version);
         }
         Ok(())
     }
 
     fn encode(&self, drafts: &[countersign_core::entry::EntryDraft]) -> Result<Vec<EntryRow>, EngineError> {
-        drafts.iter().map(|draft| self.inner.keys.encode(draft)).collect()
+        let keys = self.keys();
+        drafts.iter().map(|draft| keys.encode(draft)).collect()
     }
 }
 
-/// The requests whose waiters want to look again.
-fn touched(writes: &[Write]) -> Vec<RequestId> {
+/// The requests whose waiters want to look again, and the versions that they get.
+fn touched(writes: &[Write]) -> Vec<(RequestId, i64)> {
     writes
         .iter()
         .filter_map(|write| match write {
-            Write::InsertRequest(request) | Write::UpdateRequest { request, .. } => Some(request.id),
-            Write::InsertRelease(release) | Write::UpdateRelease(release) => Some(release.request),
+            Write::InsertRequest(request) | Write::UpdateRequest { request, .. } => Some((request.id, request.version)),
             _ => None,
         })
         .collect()

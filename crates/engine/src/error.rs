@@ -47,6 +47,22 @@ pub enum EngineError {
     ReceiptNotReady,
     #[error("the ledger lags behind, so nothing is released; look at the server's log")]
     LedgerBehind,
+    #[error("the database can't be reached, so nothing was done; try again in a moment")]
+    DatabaseAway,
+    #[error(
+        "this server's clock says {ours} and the database's says {theirs}; nothing is asked, answered or released before they agree: synchronise both machines"
+    )]
+    ClockApart { ours: Micros, theirs: Micros },
+    /// A required sink did not take the record in time. What was begun is taken back.
+    #[error(
+        "the sink {sink} did not take the record of this, so nothing was let go; try again in a moment, and tell whoever runs this server"
+    )]
+    SinkRefused { sink: String },
+    /// The database is older than what is known of it.
+    #[error(
+        "this server's data was restored from a backup and nothing is let go until its operator runs `countersign restore accept` on the server"
+    )]
+    Restored,
     #[error("nobody knows whether this was written; ask again")]
     UnknownOutcome,
     #[error("the disk is full; nothing was lost, free some space and try again")]
@@ -74,6 +90,7 @@ impl From<StoreError> for EngineError {
         match error {
             StoreError::Full => Self::DiskFull,
             StoreError::Busy => Self::Busy,
+            StoreError::Away { .. } => Self::DatabaseAway,
             other => Self::internal(other),
         }
     }
@@ -85,9 +102,11 @@ impl From<CommitError> for EngineError {
         match error {
             CommitError::Conflict(Expectation::Exists { what, key }) => Self::Exists { what, key },
             CommitError::Conflict(Expectation::Missing { what, .. }) => Self::NotFound(what),
+            CommitError::Conflict(Expectation::LogClosed { .. }) => Self::Restored,
             CommitError::Conflict(_) => Self::Moved,
             CommitError::Full => Self::DiskFull,
             CommitError::Busy => Self::Busy,
+            CommitError::Away { .. } => Self::DatabaseAway,
             CommitError::Unknown => Self::UnknownOutcome,
             other => Self::internal(other),
         }
@@ -132,6 +151,7 @@ impl From<ReleaseRefused> for EngineError {
             ReleaseRefused::DeniedToday(_) | ReleaseRefused::NoLongerEligible => {
                 Self::RefusedByPolicy { why: error.to_string() }
             }
+            ReleaseRefused::NotRecorded { sink } => Self::SinkRefused { sink },
             ReleaseRefused::Altered => Self::Internal(error.to_string()),
         }
     }

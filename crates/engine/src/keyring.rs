@@ -1,5 +1,7 @@
 //! The keys of a running service: what seals, what signs checkpoints and grants, what finds the same operation again.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use countersign_core::digest::Digest;
 use countersign_core::entry::EntryDraft;
 use countersign_core::sealed::Sealed;
@@ -10,7 +12,9 @@ use countersign_keys::seal::{DataKey, SealContext, Sealer};
 use countersign_keys::signing::SigningKey;
 use countersign_keys::{KeysError, Random};
 use countersign_ledger::{SignError, Signer, VerifierKey, log_origin};
-use countersign_store::{CurrentEpoch, DataKeys, EntryRow, MetaGet, SigningKeys, Store, seal};
+use countersign_store::{
+    CurrentEpoch, DataKeys, EntryRow, MetaGet, SigningKey as SigningKeyRow, SigningKeys, Store, seal,
+};
 use secrecy::{ExposeSecret, SecretSlice};
 
 use crate::EngineError;
@@ -27,7 +31,7 @@ pub(crate) const HMAC_SHA256: &str = "hmac-sha256";
 pub struct Keyring {
     name: String,
     epoch: u64,
-    sealer: Sealer,
+    sealer: Arc<Sealer>,
     log: LogKey,
     grant: JwtSigner,
     matching: FingerprintKey,
@@ -39,11 +43,46 @@ impl std::fmt::Debug for Keyring {
     }
 }
 
+/// The keys of the moment. Another epoch has other ones.
+#[derive(Debug)]
+pub(crate) struct Keys(RwLock<Arc<Keyring>>);
+
+impl Keys {
+    pub(crate) fn new(keyring: Keyring) -> Self {
+        Self(RwLock::new(Arc::new(keyring)))
+    }
+
+    pub(crate) fn get(&self) -> Arc<Keyring> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn replace(&self, keyring: Keyring) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keyring);
+    }
+}
+
 /// The log's private key in the form in which `ledger` asks for signatures.
-struct LogKey {
+pub(crate) struct LogKey {
     key: SigningKey,
     verifier: VerifierKey,
     kid: String,
+}
+
+impl LogKey {
+    pub(crate) fn new(name: &str, epoch: u64, key: SigningKey) -> Result<Self, EngineError> {
+        let origin = log_origin(name, epoch).map_err(EngineError::internal)?;
+        let verifier =
+            VerifierKey::from_ed25519(&origin, key.verifying_key().as_bytes()).map_err(EngineError::internal)?;
+        Ok(Self { key, kid: verifier.kid(), verifier })
+    }
+
+    pub(crate) fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    pub(crate) fn verifier(&self) -> &VerifierKey {
+        &self.verifier
+    }
 }
 
 impl Signer for LogKey {
@@ -70,8 +109,16 @@ impl Keyring {
         let name = store.load(MetaGet(META_NAME.to_owned())).await?.unwrap_or_default();
         let name = String::from_utf8(name).map_err(EngineError::internal)?;
         let epoch = store.load(CurrentEpoch).await?.ok_or_else(|| missing("log"))?;
-        let sealer = open_sealer(store, master).await?;
-        let rows = store.load(SigningKeys).await?;
+        let sealer = Arc::new(open_sealer(store, master).await?);
+        Self::assemble(name, epoch, sealer, &store.load(SigningKeys).await?)
+    }
+
+    /// The keys after a new epoch was begun: what seals stays.
+    pub(crate) async fn of_epoch(&self, store: &Store, epoch: u64) -> Result<Self, EngineError> {
+        Self::assemble(self.name.clone(), epoch, Arc::clone(&self.sealer), &store.load(SigningKeys).await?)
+    }
+
+    fn assemble(name: String, epoch: u64, sealer: Arc<Sealer>, rows: &[SigningKeyRow]) -> Result<Self, EngineError> {
         let private = |purpose: &str, epoch: Option<u64>| {
             let row = rows
                 .iter()
@@ -88,21 +135,13 @@ impl Keyring {
         };
         let bytes = private(PURPOSE_LOG, Some(epoch))?;
         let key = SigningKey::from_pkcs8(bytes.expose_secret()).map_err(EngineError::internal)?;
-        let origin = log_origin(&name, epoch).map_err(EngineError::internal)?;
-        let verifier =
-            VerifierKey::from_ed25519(&origin, key.verifying_key().as_bytes()).map_err(EngineError::internal)?;
         let bytes = private(PURPOSE_GRANT, None)?;
         let grant = SigningKey::from_pkcs8(bytes.expose_secret()).map_err(EngineError::internal)?;
         let bytes = private(PURPOSE_MATCH, None)?;
         let matching = FingerprintKey::from_bytes(bytes.expose_secret()).map_err(EngineError::internal)?;
-        Ok(Self {
-            name,
-            epoch,
-            sealer,
-            log: LogKey { key, kid: verifier.kid(), verifier },
-            grant: JwtSigner::new(&grant).map_err(EngineError::internal)?,
-            matching,
-        })
+        let grant = JwtSigner::new(&grant).map_err(EngineError::internal)?;
+        let log = LogKey::new(&name, epoch, key)?;
+        Ok(Self { name, epoch, sealer, log, grant, matching })
     }
 
     /// The log's name without its epoch; also the issuer of grants.
@@ -160,7 +199,7 @@ impl Keyring {
 pub(crate) fn encode(draft: &EntryDraft, epoch: u64, kid: &str) -> Result<EntryRow, EngineError> {
     let encoded =
         countersign_ledger::encode(draft, epoch, kid).map_err(|error| EngineError::Invalid(error.to_string()))?;
-    Ok(EntryRow { id: draft.id, at: draft.at, request: draft.request, epoch, encoded })
+    Ok(EntryRow { id: draft.id, at: draft.at, request: draft.request, person: draft.person, epoch, encoded })
 }
 
 async fn open_sealer(store: &Store, master: &MasterKey) -> Result<Sealer, EngineError> {

@@ -1,6 +1,7 @@
 //! The policy in force. It lives in the database; a file is only a proposal.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use countersign_core::decision::Decision;
@@ -10,34 +11,70 @@ use countersign_core::operation::Operation;
 use countersign_core::people::{Cooling, People};
 use countersign_core::principal::Principal;
 use countersign_policy::{Builtin, Explanation, Policy, Query, SupplyFacts, SupplyView};
-use countersign_store::{ActivePolicy as LoadActivePolicy, PeopleOf, PeopleRows, PersonByName, Store};
+use countersign_store::{ActivePolicy as LoadActivePolicy, PeopleOf, PeopleRows, PersonByName, PolicyRow, Store};
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, Inner};
 
 /// The parsed text that decides now.
 #[derive(Debug)]
-pub(crate) struct ActivePolicy(RwLock<Arc<Policy>>);
+pub(crate) struct ActivePolicy {
+    current: RwLock<Arc<Policy>>,
+    /// Another one may be in force.
+    marked: AtomicBool,
+    /// Held by whoever reads: two readers that overtake each other would leave the older text.
+    reading: tokio::sync::Mutex<()>,
+}
 
 impl ActivePolicy {
     pub(crate) async fn load(store: &Store) -> Result<Self, EngineError> {
-        Ok(Self(RwLock::new(Arc::new(read(store).await?))))
+        let policy = parse(&read(store).await?)?;
+        Ok(Self {
+            current: RwLock::new(Arc::new(policy)),
+            marked: AtomicBool::new(false),
+            reading: tokio::sync::Mutex::default(),
+        })
     }
 
     pub(crate) fn get(&self) -> Arc<Policy> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) async fn refresh(&self, store: &Store) -> Result<(), EngineError> {
-        let policy = Arc::new(read(store).await?);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = policy;
-        Ok(())
+    /// What is held here is not to be relied on until it was read again.
+    pub(crate) fn mark(&self) {
+        self.marked.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) async fn refresh_if_marked(&self, store: &Store) -> Result<(), EngineError> {
+        if self.marked.load(Ordering::SeqCst) { self.refresh(store).await } else { Ok(()) }
+    }
+
+    /// Holds what is held here against the database.
+    async fn refresh(&self, store: &Store) -> Result<(), EngineError> {
+        let _reading = self.reading.lock().await;
+        // Before the look: a change in between marks it again.
+        self.marked.store(false, Ordering::SeqCst);
+        let refreshed = async {
+            let row = read(store).await?;
+            if row.digest != self.get().digest() {
+                let policy = Arc::new(parse(&row)?);
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = policy;
+            }
+            Ok(())
+        };
+        let refreshed = refreshed.await;
+        if refreshed.is_err() {
+            self.mark();
+        }
+        refreshed
     }
 }
 
-async fn read(store: &Store) -> Result<Policy, EngineError> {
+async fn read(store: &Store) -> Result<PolicyRow, EngineError> {
     let row = store.load(LoadActivePolicy).await?;
-    let row =
-        row.ok_or_else(|| EngineError::Internal("the database holds no policy; run `countersign init` first".into()))?;
+    row.ok_or_else(|| EngineError::Internal("the database holds no policy; run `countersign init` first".into()))
+}
+
+fn parse(row: &PolicyRow) -> Result<Policy, EngineError> {
     Policy::parse(&row.text, "policy").map_err(|errors| EngineError::Internal(join(&errors)))
 }
 
@@ -58,6 +95,17 @@ pub struct Explained {
 }
 
 impl Engine {
+    /// What decides now: by memory while this process follows what others change, else by the database.
+    pub(crate) async fn policy_in_force(&self) -> Result<Arc<Policy>, EngineError> {
+        let Inner { policy, store, .. } = &*self.inner;
+        if self.follows() {
+            policy.refresh_if_marked(store).await?;
+        } else {
+            policy.refresh(store).await?;
+        }
+        Ok(policy.get())
+    }
+
     pub(crate) fn cooling(&self, administrators: usize) -> Cooling {
         Cooling { period: self.inner.config.cooling, administrators }
     }
@@ -76,7 +124,7 @@ impl Engine {
         reason: Option<&str>,
     ) -> Result<Decision, EngineError> {
         let (groups, builtin) = self.standing(principal).await?;
-        let policy = self.inner.policy.get();
+        let policy = self.policy_in_force().await?;
         Ok(policy.decide(&query(principal, operation, reason, &groups, &builtin)))
     }
 
@@ -88,7 +136,7 @@ impl Engine {
         reason: Option<&str>,
     ) -> Result<Option<String>, EngineError> {
         let (groups, builtin) = self.standing(principal).await?;
-        let policy = self.inner.policy.get();
+        let policy = self.policy_in_force().await?;
         Ok(policy.denied(&query(principal, operation, reason, &groups, &builtin)))
     }
 
@@ -101,7 +149,7 @@ impl Engine {
         Ok((groups, Builtin { administrators: cooling.administrators }))
     }
 
-    /// The text in force and its digest.
+    /// The text in force and its digest, as this process knows it.
     pub fn policy(&self) -> (Digest, String) {
         let policy = self.inner.policy.get();
         (policy.digest(), policy.text().to_owned())
@@ -156,7 +204,7 @@ impl Engine {
             let row = self.inner.store.load(PersonByName(name.unwrap_or_default().to_owned())).await?;
             Some(row.ok_or(EngineError::NotFound("person"))?.reference())
         };
-        let policy = self.inner.policy.get();
+        let policy = self.policy_in_force().await?;
         let persons = person.iter().map(|person| person.id).collect();
         let mut groups = policy.groups_named();
         groups.insert(GroupName::administrators());

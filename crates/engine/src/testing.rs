@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use countersign_core::canonical::Value;
+use countersign_core::decide::Ctx;
+use countersign_core::entry::EntryKind;
 use countersign_core::names::GroupName;
 use countersign_core::operation::Operation;
 use countersign_core::principal::Principal;
@@ -19,6 +21,7 @@ use countersign_store::{Store, StoreConfig};
 use secrecy::SecretString;
 
 use crate::flow::{Ask, Proof, View};
+use crate::sinks::{Attached, Record};
 use crate::{Bootstrap, Clock, Engine, EngineConfig, EngineError, Keyring, NewPerson, Parts};
 
 /// A clock that stands where it is put.
@@ -89,12 +92,17 @@ pub struct World {
 }
 
 impl World {
-    /// A new database in `dir` with these people and this policy.
+    /// A new database in a file in `dir` with these people and this policy.
     pub async fn create(dir: &Path, people: &[(&str, &[&str])], policy: &str) -> Result<Self, EngineError> {
+        Self::on(&config(dir), people, policy).await
+    }
+
+    /// The same on any empty database.
+    pub async fn on(config: &StoreConfig, people: &[(&str, &[&str])], policy: &str) -> Result<Self, EngineError> {
         let clock = ManualClock::at(START);
         let random = SeededRandom::new(7);
         let master = master()?;
-        let store = Store::open(&config(dir))?;
+        let store = Store::open(config).await?;
         let passwords = Passwords::new(cheap_password_params());
         let hash = passwords.hash(&random, &PASSWORD.into()).map_err(EngineError::internal)?;
         let mut secrets = Vec::new();
@@ -186,10 +194,42 @@ pub fn config(dir: &Path) -> StoreConfig {
 
 /// An engine on a database that was set up before.
 pub async fn start(store: Store, clock: Arc<ManualClock>, seed: u64) -> Result<Engine, EngineError> {
+    start_with(store, clock, seed, Vec::new()).await
+}
+
+/// The same, with sinks.
+pub async fn start_with(
+    store: Store,
+    clock: Arc<ManualClock>,
+    seed: u64,
+    sinks: Vec<Attached>,
+) -> Result<Engine, EngineError> {
+    // A clock that stands where it is put agrees with no other one.
+    start_within(store, clock, seed, sinks, Duration::MAX).await
+}
+
+/// The same, where the clock may be only so far from the database's.
+pub async fn start_within(
+    store: Store,
+    clock: Arc<ManualClock>,
+    seed: u64,
+    sinks: Vec<Attached>,
+    clock_tolerance: Duration,
+) -> Result<Engine, EngineError> {
     let keys = Keyring::open(&store, &master()?).await?;
-    let config = EngineConfig { node: format!("node-{seed}"), ..EngineConfig::default() };
+    let config = EngineConfig { node: format!("node-{seed}"), clock_tolerance, ..EngineConfig::default() };
     let passwords = PasswordPool::new(Passwords::new(cheap_password_params()), 2);
-    Engine::start(Parts { store, clock, random: Arc::new(SeededRandom::new(seed)), keys, passwords, config }).await
+    Engine::start(Parts { store, clock, random: Arc::new(SeededRandom::new(seed)), keys, passwords, config, sinks })
+        .await
+}
+
+/// What a sink gets of an entry with this reason.
+pub fn record(seed: u8, reason: &str) -> Result<Record, EngineError> {
+    let mut ctx = Ctx::new(Micros::from_secs(START), [seed; 32]);
+    let fields = vec![ctx.field("reason", reason)];
+    let draft = ctx.entry(EntryKind::RequestAsked, None, Vec::new(), fields);
+    let entry = countersign_ledger::encode(&draft, 1, "k").map_err(EngineError::internal)?;
+    Record::new("log.example", &entry.bytes, &entry.openings, None).map_err(EngineError::internal)
 }
 
 fn master() -> Result<MasterKey, EngineError> {

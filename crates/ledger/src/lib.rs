@@ -12,6 +12,7 @@
 
 mod checkpoint;
 mod entry;
+mod epoch;
 mod error;
 mod key;
 mod proof;
@@ -22,13 +23,16 @@ mod walk;
 
 pub use checkpoint::{Checkpoint, SignedCheckpoint, log_origin};
 pub use entry::{ENTRY_LIMIT, EncodedEntry, Entry, Opening, decode, encode};
+pub use epoch::EpochLink;
 pub use error::Error;
 pub use key::{SignError, Signer, VerifierKey};
 pub use proof::{
     TlogProof, consistency_tiles, inclusion_tiles, prove_consistency, prove_inclusion, verify_consistency,
     verify_inclusion,
 };
-pub use receipt::{EntryFault, RECEIPT_LIMIT, Receipt, ReceiptEntry, ReceiptError, Trust, Verified, VerifiedEntry};
+pub use receipt::{
+    EarlierLog, EntryFault, RECEIPT_LIMIT, Receipt, ReceiptEntry, ReceiptError, Trust, Verified, VerifiedEntry,
+};
 pub use tiles::{
     BundleId, Resource, SourceError, TILE_WIDTH, TileId, TileMap, TileSource, decode_bundle, encode_bundle,
     extend_bundles,

@@ -85,6 +85,7 @@ pub(crate) fn draft(kind: EntryKind, n: u64) -> EntryDraft {
     EntryDraft {
         id: EntryId::new(at, [0; 10]),
         at,
+        person: None,
         kind,
         request: kind.as_str().starts_with("request.").then(request),
         policy: None,

@@ -1,20 +1,25 @@
 //! A commit: what is written together or not at all.
 
+use std::collections::BTreeSet;
+
 use countersign_core::changes::Write;
-use countersign_core::ids::{OutboxId, RequestId};
+use countersign_core::ids::OutboxId;
 use countersign_core::time::Micros;
 
 use crate::error::Failure;
 use crate::reader::Tx;
+use crate::tables::changes::Change;
 use crate::tables::entries::EntryRow;
+use crate::tables::erasures::Erase;
 use crate::tables::idempotency::IdempotencyRow;
 use crate::tables::keys::{DataKey, SigningKey};
 use crate::tables::leases::Fence;
 use crate::tables::log::{CheckpointRow, Integration};
 use crate::tables::meta::MetaExpectation;
+use crate::tables::sinks::LogPosition;
 use crate::tables::{
-    Table, accounts, authenticators, entries, evidence, groups, idempotency, inbox, keys, leases, log, meta, outbox,
-    persons, policies, releases, requests, sessions, throttles, timers, tokens,
+    Table, accounts, authenticators, changes, entries, evidence, groups, idempotency, inbox, keys, leases, log, meta,
+    outbox, persons, policies, releases, requests, sessions, sinks, throttles, timers, tokens,
 };
 
 /// How long a source that never succeeded is remembered after its delay ended.
@@ -51,6 +56,16 @@ pub enum SystemWrite {
     OpenEpoch {
         epoch: u64,
     },
+    /// Adds nothing to a log any more, for ever. Expects that it is open.
+    CloseEpoch {
+        epoch: u64,
+    },
+    /// What may have ended since this database was current ends now: sessions, tokens, codes up to `step`, messages, leases, and what other
+    /// processes keep in memory.
+    EndThePast {
+        at: Micros,
+        step: i64,
+    },
     /// Expects that the tree still has the size `from`, and that none of the entries has a place.
     Integrate(Integration),
     /// The same size again is no conflict; what is published stays.
@@ -76,10 +91,16 @@ pub enum SystemWrite {
         owner: String,
         due_at: Micros,
     },
-    /// Forgets the clear texts of a request's entries.
-    EraseOpenings {
-        request: RequestId,
+    /// A sink took everything before `to`. Expects that it still stood at `from`; `None`: that it never got anything.
+    AdvanceSink {
+        sink: String,
+        from: Option<LogPosition>,
+        to: LogPosition,
     },
+    /// Tells all processes of a change that no other write stands for.
+    Announce(Change),
+    /// A part of a person's erasure.
+    Erase(Erase),
     /// Removes what has expired: idempotency keys, sessions, counters of strangers.
     PurgeExpired {
         now: Micros,
@@ -91,9 +112,20 @@ impl Commit {
         self.writes.is_empty() && self.entries.is_empty() && self.system.is_empty()
     }
 
+    /// What this process and others may hold an old copy of once this is written.
+    pub fn changes(&self) -> impl Iterator<Item = Change> {
+        let system = self.system.iter().filter_map(|write| match write {
+            SystemWrite::Announce(change) => Some(change.clone()),
+            _ => None,
+        });
+        self.writes.iter().filter_map(Change::of).chain(system)
+    }
+
     /// Puts the rows into the order in which they are written, so that two commits that touch the same rows never wait for each other in a circle.
     pub(crate) fn ordered(self) -> Vec<Item> {
+        let changes: BTreeSet<Change> = self.changes().collect();
         let mut items: Vec<Item> = self.writes.into_iter().map(Item::Write).collect();
+        items.extend(changes.into_iter().map(Item::Change));
         items.extend(self.entries.into_iter().map(Item::Entry));
         items.extend(self.system.into_iter().map(Item::System));
         items.sort_by_cached_key(Item::place);
@@ -119,6 +151,7 @@ pub(crate) enum Item {
     Write(Write),
     Entry(EntryRow),
     System(SystemWrite),
+    Change(Change),
 }
 
 /// What clears many rows goes before what writes one of them.
@@ -134,6 +167,7 @@ impl Item {
             Self::Write(write) => place_of_write(write),
             Self::Entry(entry) => (Table::Entries, Phase::One, entry.id.to_string()),
             Self::System(write) => place_of_system(write),
+            Self::Change(change) => (Table::Changes, Phase::One, format!("{:?} {}", change.kind, change.subject)),
         }
     }
 
@@ -142,6 +176,7 @@ impl Item {
             Self::Write(write) => apply_write(write, tx).await,
             Self::Entry(entry) => entries::insert(tx, entry).await,
             Self::System(write) => apply_system(write, tx).await,
+            Self::Change(change) => changes::insert(tx, change).await,
         }
     }
 }
@@ -242,7 +277,8 @@ fn place_of_system(write: &SystemWrite) -> (Table, Phase, String) {
         SystemWrite::RetireSigningKey { kid, .. } => (Table::SigningKeys, One, kid.clone()),
         SystemWrite::InsertDataKey(key) => (Table::DataKeys, One, format!("{:010}", key.id)),
         SystemWrite::PutMeta { key, .. } => (Table::Meta, One, key.clone()),
-        SystemWrite::OpenEpoch { epoch } => (Table::Log, Many, format!("{epoch:020}")),
+        SystemWrite::OpenEpoch { epoch } => (Table::Epochs, One, format!("{epoch:020}")),
+        SystemWrite::CloseEpoch { epoch } => (Table::Epochs, Many, format!("{epoch:020}")),
         SystemWrite::Integrate(integration) => {
             (Table::Log, One, format!("{:020} {:020}", integration.epoch, integration.from))
         }
@@ -255,7 +291,10 @@ fn place_of_system(write: &SystemWrite) -> (Table, Phase, String) {
         SystemWrite::FinishOutbox { id, .. } | SystemWrite::DeferOutbox { id, .. } => {
             (Table::Outbox, One, id.to_string())
         }
-        SystemWrite::EraseOpenings { request } => (Table::Entries, Many, request.to_string()),
+        SystemWrite::AdvanceSink { sink, .. } => (Table::SinkPositions, One, sink.clone()),
+        SystemWrite::Erase(erase) => (Table::Erasures, One, erase.key()),
+        // The one is written as an item of its own. What the other ends goes before what is written beside it.
+        SystemWrite::Announce(_) | SystemWrite::EndThePast { .. } => (Table::Meta, Many, String::new()),
         SystemWrite::PurgeExpired { .. } => (Table::Several, Many, String::new()),
     }
 }
@@ -267,14 +306,26 @@ async fn apply_system(write: &SystemWrite, tx: &mut Tx<'_>) -> Result<(), Failur
         SystemWrite::InsertDataKey(key) => keys::insert_data(tx, key).await,
         SystemWrite::PutMeta { key, value, expect } => meta::put(tx, key, value, expect).await,
         SystemWrite::OpenEpoch { epoch } => log::open(tx, *epoch).await,
+        SystemWrite::CloseEpoch { epoch } => log::close(tx, *epoch).await,
+        SystemWrite::EndThePast { at, step } => {
+            tokens::revoke_all(tx, *at).await?;
+            sessions::end_all(tx).await?;
+            authenticators::floor(tx, *step).await?;
+            outbox::forget(tx).await?;
+            leases::release_all(tx).await?;
+            changes::forget(tx).await
+        }
         SystemWrite::Integrate(integration) => log::integrate(tx, integration).await,
         SystemWrite::PutCheckpoint(checkpoint) => log::put_checkpoint(tx, checkpoint).await,
         SystemWrite::HoldLease { name, owner, fence } => leases::hold(tx, name, owner, *fence).await,
         SystemWrite::ReleaseLease { name, owner } => leases::release(tx, name, owner).await,
         SystemWrite::FinishOutbox { id, owner } => outbox::finish(tx, *id, owner).await,
         SystemWrite::DeferOutbox { id, owner, due_at } => outbox::defer(tx, *id, owner, *due_at).await,
-        SystemWrite::EraseOpenings { request } => entries::erase(tx, *request).await,
+        SystemWrite::AdvanceSink { sink, from, to } => sinks::advance(tx, sink, *from, *to).await,
+        SystemWrite::Erase(erase) => erase.apply(tx).await,
+        SystemWrite::Announce(_) => Ok(()),
         SystemWrite::PurgeExpired { now } => {
+            changes::purge(tx).await?;
             throttles::purge(tx, now.minus(STRANGERS_KEPT)).await?;
             sessions::purge(tx, *now).await?;
             idempotency::purge(tx, *now).await

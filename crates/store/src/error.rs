@@ -21,6 +21,10 @@ pub enum StoreError {
     Altered(String),
     #[error("{} is not a database; name another place, or restore a backup", path.display())]
     NotADatabase { path: PathBuf },
+    #[error("{} exists already, and nothing is overwritten; name another place", path.display())]
+    Occupied { path: PathBuf },
+    #[error("{} is no backup that can be restored: {why}; take another one", path.display())]
+    NotABackup { path: PathBuf, why: String },
     #[error("the disk is full; make room, nothing is lost")]
     Full,
     #[error("another program holds the database locked; close it, then try again")]
@@ -33,6 +37,14 @@ pub enum StoreError {
     Io(String),
     #[error("a statement failed: {0}; this is a fault of the program, please report it")]
     Sql(String),
+    /// Nothing was read or written.
+    #[error("the database can't be reached: {why}; start it or mend the network, the service comes back by itself")]
+    Away { why: String },
+    /// The server answers, and must not be used as it is.
+    #[error("the database can't be used as it is: {0}")]
+    Unfit(String),
+    #[error("the address of the database can't be used: {0}")]
+    Address(String),
 }
 
 /// Why a commit was not, or may not have been, written.
@@ -48,7 +60,10 @@ pub enum CommitError {
     /// Nothing was written.
     #[error("another program holds the database locked, so nothing was done; ask again")]
     Busy,
-    /// It may or may not have been written; only a look after the restart tells.
+    /// Nothing was written.
+    #[error("the database can't be reached ({why}), so nothing was done; ask again")]
+    Away { why: String },
+    /// It may or may not have been written; only a later look tells. On SQLite the process ends, because nothing else can look.
     #[error("it is not known whether this was done; ask again")]
     Unknown,
     /// Nothing was written, and trying again would not help.
@@ -90,8 +105,13 @@ pub enum Expectation {
     MetaMoved { key: String },
     #[error("the log of epoch {epoch} has moved on")]
     LogMoved { epoch: u64 },
+    #[error("the log of epoch {epoch} takes no more entries")]
+    LogClosed { epoch: u64 },
     #[error("lease {name} is no longer held")]
     LeaseLost { name: String },
+    /// Two commits waited for each other, and the database ended one of them.
+    #[error("another commit on the same rows came first")]
+    Contended,
 }
 
 /// Why the process must end: what the disk holds is not known, and only a start from what it holds can tell.
@@ -112,6 +132,10 @@ pub(crate) enum DbError {
     Busy,
     /// The disk or the file is broken.
     Broken(String),
+    /// The database ended the transaction in favour of another one.
+    Contended,
+    /// The database can't be reached, or takes no work. Nothing was written.
+    Away(String),
     /// The statement is wrong.
     Sql(String),
 }
@@ -120,7 +144,9 @@ impl From<DbError> for StoreError {
     fn from(error: DbError) -> Self {
         match error {
             DbError::Full => Self::Full,
-            DbError::Busy => Self::Busy,
+            // A read that lost against a write is one to ask again.
+            DbError::Busy | DbError::Contended => Self::Busy,
+            DbError::Away(why) => Self::Away { why },
             DbError::Broken(why) => Self::Io(why),
             DbError::Duplicate(why) | DbError::Sql(why) => Self::Sql(why),
             DbError::Dangling => Self::Sql("a row refers to one that is not there".to_owned()),
@@ -134,6 +160,23 @@ pub(crate) enum Failure {
     Unmet(Expectation),
     Refused(String),
     Db(DbError),
+}
+
+impl Failure {
+    /// What the commit's own waiter is told, or the error that is not of its making.
+    pub(crate) fn of_its_own(self) -> Result<CommitError, DbError> {
+        match self {
+            Self::Unmet(expectation) => Ok(CommitError::Conflict(expectation)),
+            Self::Refused(why) | Self::Db(DbError::Sql(why)) => Ok(CommitError::Refused(why)),
+            Self::Db(DbError::Duplicate(what)) => {
+                Ok(CommitError::Refused(format!("another row with the same {what} exists")))
+            }
+            Self::Db(DbError::Dangling) => {
+                Ok(CommitError::Refused("a row refers to one that does not exist".to_owned()))
+            }
+            Self::Db(error) => Err(error),
+        }
+    }
 }
 
 impl From<DbError> for Failure {

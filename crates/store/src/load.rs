@@ -15,28 +15,36 @@ use crate::reader::Reader;
 use crate::tables::load;
 use crate::tables::{authenticators, groups, persons, requests, throttles};
 
-pub use crate::tables::accounts::{AccountById, AccountByName, AccountRow, AccountsOf, ListAccounts};
+pub use crate::tables::accounts::{AccountById, AccountByName, AccountRow, AccountsOf};
 pub use crate::tables::authenticators::{AuthenticatorById, AuthenticatorsOf};
+pub use crate::tables::changes::{ChangesSince, LastChange};
+pub use crate::tables::directory::{GroupsPage, MembershipsPage, PeoplePage, PeoplePageRows};
 pub use crate::tables::entries::{
-    EntriesOf, EntryById, EntryRange, OldestUnsequenced, PendingEntry, StoredEntry, UnsequencedEntries,
+    EntriesOf, EntryAt, EntryById, EntryRange, OldestUnsequenced, PendingEntry, StoredEntry, UnsequencedEntries,
+};
+pub use crate::tables::erasures::{
+    AnyOpenRequest, ClosedRequests, Concerned, EntriesNaming, Erase, ErasureOf, ErasureRow, IsNameTaken,
 };
 pub use crate::tables::evidence::EvidenceOf;
-pub use crate::tables::groups::{Administrators, GroupRow, ListGroups, ListMemberships, MembersOf};
+pub use crate::tables::groups::{Administrators, GroupRow, ListGroups, MembersOf};
 pub use crate::tables::idempotency::{IdempotencyFor, IdempotencyRow};
 pub use crate::tables::inbox::{InboxCursor, InboxFor};
 pub use crate::tables::keys::{DataKeys, SigningKeys};
 pub use crate::tables::leases::{LeaseOf, LeaseRow};
-pub use crate::tables::log::{Checkpoints, CurrentEpoch, LatestCheckpoint, LogState, Tiles};
+pub use crate::tables::log::{Checkpoints, CurrentEpoch, Epochs, LatestCheckpoint, LogStanding, LogState, Tiles};
 pub use crate::tables::meta::MetaGet;
 pub use crate::tables::outbox::NextOutbox;
-pub use crate::tables::persons::{ListPersons, PersonById, PersonByName};
+pub use crate::tables::persons::{PersonById, PersonByName};
 pub use crate::tables::policies::{ActivePolicy, PolicyByDigest, PolicyRow};
-pub use crate::tables::releases::{ReleaseById, ReleaseWithRequest, ReleasesOf};
-pub use crate::tables::requests::{RequestById, RequestsByFingerprint, RequestsOf, Whose};
-pub use crate::tables::sessions::{LiveSessions, SessionByHash, SessionById, SessionRow, SessionsOf};
+pub use crate::tables::releases::{IntendedReleases, ReleaseById, ReleaseWithRequest, ReleasesOf};
+pub use crate::tables::requests::{
+    OpenRequests, RequestById, RequestVersions, RequestsByFingerprint, RequestsOf, Whose,
+};
+pub use crate::tables::sessions::{CountSessions, LiveSessions, SessionByHash, SessionById, SessionRow, SessionsOf};
+pub use crate::tables::sinks::{EntriesAhead, EntriesLeftBehind, SinkPosition};
 pub use crate::tables::throttles::ThrottleFor;
-pub use crate::tables::timers::{DueTimers, NextTimer};
-pub use crate::tables::tokens::{ListTokens, LiveTokens, TokenByHash, TokenById, TokenRow};
+pub use crate::tables::timers::NextTimer;
+pub use crate::tables::tokens::{CountTokens, LiveTokens, TokenByHash, TokenById, TokenRow, TokensPage};
 
 /// What `core::people::People::judge` judges by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

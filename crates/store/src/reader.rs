@@ -3,8 +3,11 @@
 use std::future::Future;
 
 use crate::error::{DbError, Expectation, Failure, StoreError};
-use crate::sql::{Param, Row};
-use crate::sqlite::Connection;
+use crate::sql::{self, Param, Row};
+use crate::{postgres, sqlite};
+
+/// Conflicts with every INSERT.
+const HOLD_ENTRIES: &str = "LOCK TABLE entries IN SHARE ROW EXCLUSIVE MODE";
 
 /// A question to the store. It runs in one transaction that sees one moment of the database.
 pub trait Load: Send + 'static {
@@ -30,12 +33,17 @@ pub(crate) struct Tx<'c> {
 
 #[derive(Debug)]
 enum Driver<'c> {
-    Sqlite(&'c mut Connection),
+    Sqlite(&'c mut sqlite::Connection),
+    Postgres(&'c mut postgres::Connection),
 }
 
 impl<'c> Reader<'c> {
-    pub(crate) fn sqlite(connection: &'c mut Connection) -> Self {
+    pub(crate) fn sqlite(connection: &'c mut sqlite::Connection) -> Self {
         Self { driver: Driver::Sqlite(connection) }
+    }
+
+    pub(crate) fn postgres(connection: &'c mut postgres::Connection) -> Self {
+        Self { driver: Driver::Postgres(connection) }
     }
 
     /// All rows of a statement.
@@ -65,8 +73,12 @@ impl<'c> Reader<'c> {
 }
 
 impl<'c> Tx<'c> {
-    pub(crate) fn sqlite(connection: &'c mut Connection) -> Self {
+    pub(crate) fn sqlite(connection: &'c mut sqlite::Connection) -> Self {
         Self { driver: Driver::Sqlite(connection) }
+    }
+
+    pub(crate) fn postgres(connection: &'c mut postgres::Connection) -> Self {
+        Self { driver: Driver::Postgres(connection) }
     }
 
     /// Runs a statement; how many rows it affected.
@@ -76,6 +88,15 @@ impl<'c> Tx<'c> {
 
     pub(crate) async fn query(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
         self.driver.query(sql, params).await
+    }
+
+    /// Waits until nobody is adding entries, and lets nobody begin to until this transaction ends.
+    pub(crate) async fn hold_entries(&mut self) -> Result<(), DbError> {
+        match &mut self.driver {
+            // There is one writer.
+            Driver::Sqlite(_) => Ok(()),
+            Driver::Postgres(connection) => connection.execute(HOLD_ENTRIES, &[]).await.map(drop),
+        }
     }
 
     /// Runs a statement that must affect exactly one row, or the expectation is not met.
@@ -99,17 +120,20 @@ impl<'c> Tx<'c> {
     }
 }
 
-#[expect(clippy::unused_async, reason = "SQLite answers at once; the PostgreSQL driver awaits the network here")]
 impl Driver<'_> {
     async fn query(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        sql::storable(params)?;
         match self {
             Self::Sqlite(connection) => connection.query(sql, params),
+            Self::Postgres(connection) => connection.query(sql, params).await,
         }
     }
 
     async fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, DbError> {
+        sql::storable(params)?;
         match self {
             Self::Sqlite(connection) => connection.execute(sql, params),
+            Self::Postgres(connection) => connection.execute(sql, params).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use countersign_core::digest::{Digest, Salt};
+use countersign_core::digest::Digest;
 use countersign_core::ids::{
     AccountId, AuthenticatorId, EntryId, OutboxId, PersonId, ReleaseId, RequestId, SessionId, TokenId,
 };
@@ -12,7 +12,7 @@ use countersign_core::sealed::Sealed;
 use countersign_core::time::Micros;
 use serde::de::DeserializeOwned;
 
-use crate::error::StoreError;
+use crate::error::{DbError, StoreError};
 
 /// A value for `$1`, `$2`, ... The engine sees only integers of 64 bits, text and bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,10 @@ macro_rules! params {
 pub(crate) use params;
 
 impl Row {
+    pub fn values(&self) -> &[Value] {
+        &self.0
+    }
+
     pub(crate) fn columns(self, table: &'static str) -> Columns {
         Columns { table, values: self.0.into_iter() }
     }
@@ -140,10 +144,6 @@ impl Columns {
         <[u8; 32]>::try_from(self.bytes()?).map(Digest::from_bytes).map_err(|_| self.corrupt("32 bytes"))
     }
 
-    pub(crate) fn salt(&mut self) -> Result<Salt, StoreError> {
-        <[u8; 16]>::try_from(self.bytes()?).map(Salt::from_bytes).map_err(|_| self.corrupt("16 bytes"))
-    }
-
     pub(crate) fn sealed(&mut self) -> Result<Sealed, StoreError> {
         self.bytes().map(Sealed::from_bytes)
     }
@@ -217,12 +217,6 @@ impl<'a> From<&'a Digest> for Param<'a> {
     }
 }
 
-impl<'a> From<&'a Salt> for Param<'a> {
-    fn from(value: &'a Salt) -> Self {
-        Self::Bytes(value.as_bytes())
-    }
-}
-
 impl<'a> From<&'a Sealed> for Param<'a> {
     fn from(value: &'a Sealed) -> Self {
         Self::Bytes(value.as_bytes())
@@ -251,13 +245,32 @@ macro_rules! textual {
 }
 textual! { AccountId AuthenticatorId EntryId OutboxId PersonId ReleaseId RequestId SessionId TokenId GroupName AccountName }
 
-/// `$n` as SQLite counts it, `?n`. SQLite reads `$2` as a name and numbers names in the order in which they appear, so `SELECT $2, $1` would bind
-/// the wrong values without an error. Text in quotes and comments is left alone.
-pub(crate) fn numbered(sql: &str) -> String {
+/// Refuses what one of the engines could not keep: PostgreSQL has no text with U+0000, and SQLite would compare and print only what is before it.
+pub(crate) fn storable(params: &[Param<'_>]) -> Result<(), DbError> {
+    let nul = |param: &Param<'_>| matches!(param, Param::Text(text) if text.contains('\0'));
+    match params.iter().position(nul) {
+        Some(index) => Err(DbError::Sql(format!("value {} is a text with the character U+0000", index + 1))),
+        None => Ok(()),
+    }
+}
+
+/// How a claim passes over rows that another transaction holds. SQLite has one writer and no such words.
+const SKIP_LOCKED: &str = " FOR UPDATE SKIP LOCKED";
+
+/// A statement as SQLite reads it: `$n` is `?n`, and claims do without [`SKIP_LOCKED`]. SQLite reads `$2` as a name and numbers names in the order in
+/// which they appear, so `SELECT $2, $1` would bind the wrong values without an error. Text in quotes and comments is left alone.
+pub(crate) fn for_sqlite(sql: &str) -> String {
     let mut out = String::with_capacity(sql.len());
-    let mut chars = sql.chars().peekable();
+    let mut rest = sql;
     let mut quote = None;
-    while let Some(char) = chars.next() {
+    while let Some(char) = rest.chars().next() {
+        if quote.is_none()
+            && let Some(after) = rest.strip_prefix(SKIP_LOCKED)
+        {
+            rest = after;
+            continue;
+        }
+        let tail = rest.get(char.len_utf8()..).unwrap_or_default();
         match quote {
             Some(end) => {
                 out.push(char);
@@ -265,16 +278,17 @@ pub(crate) fn numbered(sql: &str) -> String {
                     quote = None;
                 }
             }
-            None if char == '$' && chars.peek().is_some_and(char::is_ascii_digit) => out.push('?'),
+            None if char == '$' && tail.starts_with(|next: char| next.is_ascii_digit()) => out.push('?'),
             None => {
                 if char == '\'' || char == '"' {
                     quote = Some(char);
-                } else if char == '-' && chars.peek() == Some(&'-') {
+                } else if char == '-' && tail.starts_with('-') {
                     quote = Some('\n');
                 }
                 out.push(char);
             }
         }
+        rest = tail;
     }
     out
 }
@@ -285,9 +299,27 @@ mod tests {
 
     #[test]
     fn parameters_are_numbered_and_text_is_left_alone() {
-        assert_eq!(numbered("SELECT $2, $10 -- $1\n, '$3', \"$4\", $1"), "SELECT ?2, ?10 -- $1\n, '$3', \"$4\", ?1");
-        assert_eq!(numbered("SELECT '$1''$2', $3"), "SELECT '$1''$2', ?3");
-        assert_eq!(numbered("SELECT $name"), "SELECT $name");
+        assert_eq!(for_sqlite("SELECT $2, $10 -- $1\n, '$3', \"$4\", $1"), "SELECT ?2, ?10 -- $1\n, '$3', \"$4\", ?1");
+        assert_eq!(for_sqlite("SELECT '$1''$2', $3"), "SELECT '$1''$2', ?3");
+        assert_eq!(for_sqlite("SELECT $name"), "SELECT $name");
+    }
+
+    #[test]
+    fn sqlite_claims_without_the_words_that_it_does_not_have_and_keeps_the_rest() {
+        assert_eq!(
+            for_sqlite(
+                "SELECT id FROM t WHERE a = $1 LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 'ä FOR UPDATE SKIP LOCKED'"
+            ),
+            "SELECT id FROM t WHERE a = ?1 LIMIT ?2) RETURNING 'ä FOR UPDATE SKIP LOCKED'"
+        );
+        assert_eq!(for_sqlite("SELECT 1 FOR UPDATE"), "SELECT 1 FOR UPDATE");
+    }
+
+    #[test]
+    fn a_text_with_nul_is_refused_and_bytes_with_nul_are_not() {
+        assert_eq!(storable(params!["a", b"a\0".as_slice(), 0_i64]), Ok(()));
+        let refused = storable(params!["a", "b\0c"]).unwrap_err();
+        assert_eq!(refused, DbError::Sql("value 2 is a text with the character U+0000".to_owned()));
     }
 
     #[test]

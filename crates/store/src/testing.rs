@@ -57,6 +57,6 @@ pub(crate) enum Fault {
 }
 
 /// Opens a store that dies as planned.
-pub fn open(config: &StoreConfig, faults: Arc<FaultPlan>) -> Result<Store, StoreError> {
-    Store::open_with(config, Some(faults))
+pub async fn open(config: &StoreConfig, faults: Arc<FaultPlan>) -> Result<Store, StoreError> {
+    Store::open_with(config, Some(faults)).await
 }

@@ -27,7 +27,7 @@ pub(crate) fn routes(routes: Routes<Engine>) -> Routes<Engine> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct AdminBody {
     /// `kind` says which change, the other members what it needs: `person_add{name,password,groups?}`, `person_disable{name}`, `person_enable{name}`,
-    /// `person_remove{name}`, `password_set{name,password}`, `factor_reset{name}`, `throttle_clear{name}`, `group_add{group}`, `group_remove{group}`,
+    /// `person_remove{name}`, `person_erase{name}`, `password_set{name,password}`, `factor_reset{name}`, `throttle_clear{name}`, `group_add{group}`, `group_remove{group}`,
     /// `member_add{group,person}`, `member_remove{group,person}`, `service_add{name}`, `service_token_add{service,name,scopes,ttl_secs,sha256}`,
     /// `account_link{account,person}`, `policy_apply{text}`, `release_close{release,reason}`.
     #[schema(value_type = Object)]

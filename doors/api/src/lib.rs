@@ -11,6 +11,7 @@ mod idempotency;
 mod ledger;
 mod log;
 mod login;
+mod metrics;
 mod openapi;
 mod operation;
 mod people;
@@ -23,8 +24,9 @@ mod view;
 mod whoami;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use countersign_engine::Engine;
-use countersign_kit::{Routes, not_found, wrong_method};
+use countersign_kit::{Routes, checkpoints, not_found, wrong_method};
 
 pub use openapi::openapi;
 
@@ -34,6 +36,7 @@ pub const PREFIX: &str = "/api/countersign/v1";
 /// All routes. The accept loop's frame goes round them: [`countersign_kit::finish`].
 pub fn router(engine: Engine) -> Router {
     let own = api().into_router().fallback(not_found).method_not_allowed_fallback(wrong_method);
+    let own = own.layer(from_fn_with_state(engine.clone(), checkpoints));
     outside().into_router().method_not_allowed_fallback(wrong_method).nest(PREFIX, own).with_state(engine)
 }
 
@@ -53,7 +56,7 @@ fn api() -> Routes<Engine> {
 }
 
 fn outside() -> Routes<Engine> {
-    Routes::new().with(ledger::routes).with(health::routes).with(openapi::routes)
+    Routes::new().with(ledger::routes).with(health::routes).with(metrics::routes).with(openapi::routes)
 }
 
 #[cfg(test)]

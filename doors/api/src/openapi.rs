@@ -6,7 +6,9 @@ use countersign_kit::Routes;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::{admin, enrol, health, ledger, log, login, people, policy, releases, requests, session, tokens, whoami};
+use crate::{
+    admin, enrol, health, ledger, log, login, metrics, people, policy, releases, requests, session, tokens, whoami,
+};
 
 pub(crate) fn routes(routes: Routes<Engine>) -> Routes<Engine> {
     routes.get("/openapi.json", document)
@@ -41,6 +43,7 @@ pub(crate) async fn document() -> Reply<utoipa::openapi::OpenApi> {
         requests::explain_request,
         requests::show_request,
         requests::wait,
+        requests::events,
         requests::answer,
         requests::deny,
         requests::cancel,
@@ -52,6 +55,7 @@ pub(crate) async fn document() -> Reply<utoipa::openapi::OpenApi> {
         admin::admin,
         people::people,
         people::groups,
+        people::memberships,
         tokens::create,
         tokens::list,
         tokens::revoke,
@@ -63,6 +67,7 @@ pub(crate) async fn document() -> Reply<utoipa::openapi::OpenApi> {
         log::log,
         ledger::ledger,
         health::healthz,
+        metrics::metrics,
         document,
     ),
     modifiers(&Bearer)

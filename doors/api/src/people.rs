@@ -1,15 +1,16 @@
-//! `GET /people`, `GET /groups`: who there is, for administrators.
+//! `GET /people`, `GET /groups`, `GET /memberships`: who there is, for administrators.
 
 use axum::Json as Reply;
 use axum::extract::State;
-use countersign_core::names::Factor;
+use countersign_core::names::{Factor, GroupName};
 use countersign_engine::Engine;
-use countersign_kit::{Caller, Problem, Routes};
+use countersign_engine::identity::{MembershipView, PersonView};
+use countersign_kit::{Caller, Listed, Paging, PagingQuery, Problem, Routes};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) fn routes(routes: Routes<Engine>) -> Routes<Engine> {
-    routes.get("/people", people).get("/groups", groups)
+    routes.get("/people", people).get("/groups", groups).get("/memberships", memberships)
 }
 
 #[derive(Serialize, ToSchema)]
@@ -24,37 +25,85 @@ pub(crate) struct Person {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Group {
     group: String,
-    members: Vec<String>,
 }
 
-/// Everybody.
-#[utoipa::path(get, path = "/api/countersign/v1/people", tag = "administration", security(("bearer" = [])), responses(
-    (status = 200, body = Vec<Person>),
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Membership {
+    group: String,
+    person: String,
+    #[schema(format = DateTime)]
+    since: String,
+    /// Whether a second administrator agreed. Otherwise it fills no place before it has cooled.
+    countersigned: bool,
+}
+
+/// Everybody, by name.
+#[utoipa::path(get, path = "/api/countersign/v1/people", tag = "administration", security(("bearer" = [])),
+    params(PagingQuery), responses(
+    (status = 200, body = Listed<Person>),
     (status = 403, description = "not-permitted"),
 ))]
 pub(crate) async fn people(
     State(engine): State<Engine>,
     Caller(principal): Caller,
-) -> Result<Reply<Vec<Person>>, Problem> {
-    let people = engine.people(&principal).await?.into_iter().map(|person| Person {
-        name: person.name,
-        active: person.active,
-        groups: person.groups.iter().map(ToString::to_string).collect(),
-        factors: person.factors.into_iter().map(Factor::as_str).collect(),
-        accounts: person.accounts.iter().map(ToString::to_string).collect(),
-    });
-    Ok(Reply(people.collect()))
+    paging: Paging,
+) -> Result<Reply<Listed<Person>>, Problem> {
+    Ok(Reply(paging.listed(engine.people(&principal, paging.after(), paging.limit).await?)))
 }
 
-/// All groups with their members.
-#[utoipa::path(get, path = "/api/countersign/v1/groups", tag = "administration", security(("bearer" = [])), responses(
-    (status = 200, body = Vec<Group>),
+/// All groups, by name.
+#[utoipa::path(get, path = "/api/countersign/v1/groups", tag = "administration", security(("bearer" = [])),
+    params(PagingQuery), responses(
+    (status = 200, body = Listed<Group>),
     (status = 403, description = "not-permitted"),
 ))]
 pub(crate) async fn groups(
     State(engine): State<Engine>,
     Caller(principal): Caller,
-) -> Result<Reply<Vec<Group>>, Problem> {
-    let groups = engine.groups(&principal).await?.into_iter();
-    Ok(Reply(groups.map(|group| Group { group: group.group.to_string(), members: group.members }).collect()))
+    paging: Paging,
+) -> Result<Reply<Listed<Group>>, Problem> {
+    Ok(Reply(paging.listed(engine.groups(&principal, paging.after(), paging.limit).await?)))
+}
+
+/// Who is in which group: by group, and in a group in the order in which people were added to the service.
+#[utoipa::path(get, path = "/api/countersign/v1/memberships", tag = "administration", security(("bearer" = [])),
+    params(PagingQuery), responses(
+    (status = 200, body = Listed<Membership>),
+    (status = 403, description = "not-permitted"),
+))]
+pub(crate) async fn memberships(
+    State(engine): State<Engine>,
+    Caller(principal): Caller,
+    paging: Paging,
+) -> Result<Reply<Listed<Membership>>, Problem> {
+    Ok(Reply(paging.listed(engine.memberships(&principal, paging.after(), paging.limit).await?)))
+}
+
+impl From<PersonView> for Person {
+    fn from(person: PersonView) -> Self {
+        Self {
+            name: person.name,
+            active: person.active,
+            groups: person.groups.iter().map(ToString::to_string).collect(),
+            factors: person.factors.into_iter().map(Factor::as_str).collect(),
+            accounts: person.accounts.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl From<GroupName> for Group {
+    fn from(group: GroupName) -> Self {
+        Self { group: group.to_string() }
+    }
+}
+
+impl From<MembershipView> for Membership {
+    fn from(membership: MembershipView) -> Self {
+        Self {
+            group: membership.group.to_string(),
+            person: membership.person,
+            since: membership.since.to_string(),
+            countersigned: membership.countersigned,
+        }
+    }
 }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use countersign_core::identity;
 use countersign_core::ids::TokenId;
 use countersign_engine::Engine;
-use countersign_kit::{Caller, Json, PathId, Problem, Routes};
+use countersign_kit::{Caller, Json, Listed, Paging, PagingQuery, PathId, Problem, Routes};
 use http::StatusCode;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -65,13 +65,15 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Reply(reply)))
 }
 
-/// The caller's tokens; all of them for an administrator.
-#[utoipa::path(get, path = "/api/countersign/v1/tokens", tag = "tokens", security(("bearer" = [])), responses((status = 200, body = Vec<Token>)))]
+/// The caller's tokens, oldest first; all of them for an administrator.
+#[utoipa::path(get, path = "/api/countersign/v1/tokens", tag = "tokens", security(("bearer" = [])), params(PagingQuery),
+    responses((status = 200, body = Listed<Token>)))]
 pub(crate) async fn list(
     State(engine): State<Engine>,
     Caller(principal): Caller,
-) -> Result<Reply<Vec<Token>>, Problem> {
-    Ok(Reply(engine.tokens(&principal).await?.into_iter().map(Token::from).collect()))
+    paging: Paging,
+) -> Result<Reply<Listed<Token>>, Problem> {
+    Ok(Reply(paging.listed(engine.tokens(&principal, paging.after(), paging.limit).await?)))
 }
 
 /// Ends a token at once.

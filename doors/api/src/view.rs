@@ -3,7 +3,7 @@
 use countersign_core::canonical::Value;
 use countersign_core::grant::{Grant as CoreGrant, GrantState};
 use countersign_core::quorum::filled;
-use countersign_core::release::{Release as CoreRelease, ReleaseState};
+use countersign_core::release::{Release as CoreRelease, ReleaseState, ReportedBy};
 use countersign_core::request::{Request, Stage};
 use countersign_engine::flow;
 use serde::Serialize;
@@ -104,7 +104,7 @@ pub(crate) struct Ended {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Release {
     id: String,
-    /// `intended`, `done`, `in_doubt` or `closed`.
+    /// `intended`, `done`, `in_doubt`, `closed` or `failed`.
     state: &'static str,
     /// How it ended, for example `exit 0`; of a closed one, why it was closed.
     outcome: Option<String>,
@@ -114,14 +114,6 @@ pub(crate) struct Release {
     begun_at: String,
     #[schema(format = DateTime)]
     ended_at: Option<String>,
-}
-
-/// A part of a list.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Page {
-    items: Vec<View>,
-    /// What to send as `cursor` for the next part; null at the end.
-    next: Option<String>,
 }
 
 impl From<flow::View> for View {
@@ -161,12 +153,6 @@ impl From<flow::View> for View {
             ended,
             releases: releases.into_iter().map(Release::from).collect(),
         }
-    }
-}
-
-impl From<flow::Page> for Page {
-    fn from(page: flow::Page) -> Self {
-        Self { items: page.items.into_iter().map(View::from).collect(), next: page.next }
     }
 }
 
@@ -212,6 +198,9 @@ impl From<CoreRelease> for Release {
                 ("done", Some(result.outcome), Some(result.reported_by.as_str().to_owned()), Some(at))
             }
             ReleaseState::Closed { by, at, reason } => ("closed", Some(reason), Some(by.name), Some(at)),
+            ReleaseState::Failed { at, why } => {
+                ("failed", Some(why), Some(ReportedBy::Server.as_str().to_owned()), Some(at))
+            }
         };
         Self {
             id: release.id.to_string(),

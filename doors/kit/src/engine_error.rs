@@ -34,6 +34,16 @@ impl From<EngineError> for Problem {
             EngineError::IdempotencyMismatch => Self::new(Slug::IdempotencyMismatch, detail),
             EngineError::ReceiptNotReady => Self::new(Slug::ReceiptNotReady, detail).retry_after(1),
             EngineError::LedgerBehind => Self::new(Slug::LedgerBehind, detail).retry_after(5),
+            EngineError::SinkRefused { ref sink } => {
+                let sink = sink.clone();
+                Self::new(Slug::SinkRefused, detail).with("sink", sink).retry_after(2)
+            }
+            EngineError::DatabaseAway => Self::new(Slug::DatabaseAway, detail).retry_after(2),
+            EngineError::ClockApart { ours, theirs } => Self::new(Slug::ClockApart, detail)
+                .with("server", ours.to_string())
+                .with("database", theirs.to_string())
+                .retry_after(10),
+            EngineError::Restored => Self::new(Slug::Restored, detail),
             EngineError::UnknownOutcome => Self::new(Slug::UnknownOutcome, detail).retry_after(1),
             EngineError::DiskFull => Self::new(Slug::DiskFull, detail),
             EngineError::TooManyWaiting => Self::new(Slug::TooManyWaiting, detail).retry_after(1),

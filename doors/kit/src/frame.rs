@@ -9,6 +9,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use countersign_engine::Metrics;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
@@ -30,13 +31,20 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct Frame {
     prefix: Arc<str>,
     next: Arc<AtomicU64>,
+    metrics: Option<Metrics>,
 }
 
 impl Frame {
     /// `prefix`: ASCII letters, digits and `-`, different for each start; what else it holds is left out.
     pub fn new(prefix: &str) -> Self {
         let prefix: String = prefix.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-        Self { prefix: prefix.into(), next: Arc::default() }
+        Self { prefix: prefix.into(), next: Arc::default(), metrics: None }
+    }
+
+    /// Counts each call there as well.
+    #[must_use]
+    pub fn counting(self, metrics: Metrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     fn id(&self) -> String {
@@ -76,6 +84,7 @@ async fn around(State(frame): State<Frame>, mut request: Request, next: Next) ->
         trail: trail.clone(),
         begun: Instant::now(),
         answered: None,
+        metrics: frame.metrics.clone(),
     };
     request.extensions_mut().insert(trail);
     let mut response = if request.headers().len() > HEADER_COUNT {
@@ -120,15 +129,21 @@ struct Line {
     trail: Trail,
     begun: Instant,
     answered: Option<StatusCode>,
+    metrics: Option<Metrics>,
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
+        let path = self.path.as_ref().map(MatchedPath::as_str);
+        if let Some(metrics) = &self.metrics {
+            let status = self.answered.map(|status| status.as_u16());
+            metrics.http(self.method.as_str(), path, status, self.begun.elapsed());
+        }
         tracing::info!(
             target: "countersign::access",
             id = self.id,
             method = self.method.as_str(),
-            path = self.path.as_ref().map_or("-", MatchedPath::as_str),
+            path = path.unwrap_or("-"),
             status = self.answered.map_or(0, |status| status.as_u16()),
             micros = micros(self.begun.elapsed()),
             source = self.source.as_ref().map_or("-", Source::as_str),

@@ -4,9 +4,11 @@
 
 mod bearer;
 mod caller;
+mod checkpoint;
 mod engine_error;
 mod frame;
 pub mod json;
+mod paging;
 mod path;
 mod problem;
 mod query;
@@ -18,8 +20,10 @@ mod stopping;
 
 pub use bearer::Bearer;
 pub use caller::Caller;
+pub use checkpoint::checkpoints;
 pub use frame::{Frame, finish};
 pub use json::{Document, Json, NoContent};
+pub use paging::{Listed, Paging, PagingQuery};
 pub use path::PathId;
 pub use problem::{Problem, Slug, not_found, wrong_method};
 pub use query::QueryString;

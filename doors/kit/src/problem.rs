@@ -14,8 +14,10 @@ use serde_json::{Map, Value as Json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slug {
     AnswerRejected,
+    ClockApart,
     CodeNeeded,
     Conflict,
+    DatabaseAway,
     DiskFull,
     Exists,
     GrantNotBegun,
@@ -30,6 +32,8 @@ pub enum Slug {
     NotPermitted,
     ReceiptNotReady,
     RefusedByPolicy,
+    Restored,
+    SinkRefused,
     StaleSession,
     TooLarge,
     TooManyAttempts,
@@ -57,8 +61,10 @@ impl Slug {
     const fn row(self) -> (&'static str, StatusCode, &'static str) {
         match self {
             Self::AnswerRejected => ("answer-rejected", StatusCode::UNPROCESSABLE_ENTITY, "the answer does not count"),
+            Self::ClockApart => ("clock-apart", StatusCode::SERVICE_UNAVAILABLE, "the clocks disagree"),
             Self::CodeNeeded => ("code-needed", StatusCode::UNAUTHORIZED, "a code is needed as well"),
             Self::Conflict => ("conflict", StatusCode::CONFLICT, "the stage does not allow this"),
+            Self::DatabaseAway => ("database-away", StatusCode::SERVICE_UNAVAILABLE, "the database can't be reached"),
             Self::DiskFull => ("disk-full", StatusCode::INSUFFICIENT_STORAGE, "the disk is full"),
             Self::Exists => ("exists", StatusCode::CONFLICT, "it exists already"),
             Self::GrantNotBegun => ("grant-not-begun", StatusCode::CONFLICT, "the grant has not begun"),
@@ -77,6 +83,8 @@ impl Slug {
             Self::NotPermitted => ("not-permitted", StatusCode::FORBIDDEN, "not permitted"),
             Self::ReceiptNotReady => ("receipt-not-ready", StatusCode::CONFLICT, "the receipt is not ready"),
             Self::RefusedByPolicy => ("refused-by-policy", StatusCode::FORBIDDEN, "refused by policy"),
+            Self::Restored => ("restored", StatusCode::SERVICE_UNAVAILABLE, "restored from a backup"),
+            Self::SinkRefused => ("sink-refused", StatusCode::SERVICE_UNAVAILABLE, "a required sink took no record"),
             Self::StaleSession => ("stale-session", StatusCode::FORBIDDEN, "a fresh factor is needed"),
             Self::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "too large"),
             Self::TooManyAttempts => ("too-many-attempts", StatusCode::TOO_MANY_REQUESTS, "too many attempts"),

@@ -165,7 +165,7 @@ async fn begin(client: &Client, id: &str) -> anyhow::Result<Begun> {
             Ok(begun) => return Ok(begun),
             Err(error) => error,
         };
-        let not_yet = matches!(error.slug(), Some("grant-not-begun" | "ledger-behind"));
+        let not_yet = matches!(error.slug(), Some("grant-not-begun" | "ledger-behind" | "sink-refused"));
         if !not_yet || left == 0 {
             let lost = matches!(error, ApiError::Cut { .. } | ApiError::Foreign { .. })
                 || error.slug() == Some("unknown-outcome");

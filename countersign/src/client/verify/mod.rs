@@ -26,12 +26,12 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> anyhow::Result<Exi
     let verified = receipt.verify(pinned.as_ref(), expected)?;
     let story = Story::read(&verified)?;
     if args.require_pinned && !verified.is_pinned() {
-        return Err(Failure::new(format!("the receipt is consistent, but its log key {} is not pinned", receipt.key))
+        return Err(Failure::new(format!("the receipt is consistent, but its log key {} is not pinned", verified.key))
             .hint("log in at its server, or give the key that its operator told you with --log-key")
             .into());
     }
     let signed = match &verified.trust {
-        Trust::Pinned => format!("consistent; signed by the pinned log key {}", receipt.key),
+        Trust::Pinned => format!("consistent; signed by the pinned log key {}", verified.key),
         Trust::Unknown(key) => format!("consistent; signed by unknown log key {key}"),
     };
     let mut not_proved = story.not_proved;
@@ -47,7 +47,7 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> anyhow::Result<Exi
             "consistent": true,
             "pinned": verified.is_pinned(),
             "log": {
-                "origin": verified.checkpoint.origin, "key": receipt.key.to_string(), "size": verified.checkpoint.head.size,
+                "origin": verified.checkpoint.origin, "key": verified.key.to_string(), "size": verified.checkpoint.head.size,
             },
             "operation": story.operation,
             "approvals": story.approvals,
@@ -66,17 +66,22 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// The pinned key of the log that the receipt claims to be of. With any key pinned under that name, another one is a forgery.
-fn pinned(known: &LogKeys, receipt: &Receipt) -> anyhow::Result<Option<VerifierKey>> {
-    let mut found = None;
-    for key in known.values().flatten().filter(|key| key.origin == receipt.origin) {
-        let key: VerifierKey = key.vkey.parse().context("a pinned log key is damaged")?;
-        if key == receipt.key {
-            return Ok(Some(key));
+/// The newest log of the receipt of which a key is pinned. With any key pinned under that name, another one is a forgery.
+pub(super) fn pinned(known: &LogKeys, receipt: &Receipt) -> anyhow::Result<Option<VerifierKey>> {
+    for claimed in receipt.log_keys() {
+        let mut found = None;
+        for key in known.values().flatten().filter(|key| key.origin == claimed.name()) {
+            let key: VerifierKey = key.vkey.parse().context("a pinned log key is damaged")?;
+            if key == *claimed {
+                return Ok(Some(key));
+            }
+            found = Some(key);
         }
-        found = Some(key);
+        if found.is_some() {
+            return Ok(found);
+        }
     }
-    Ok(found)
+    Ok(None)
 }
 
 fn read(args: &VerifyArgs) -> anyhow::Result<Vec<u8>> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{LogFormat, LogLevel};
+use super::{LogFormat, LogLevel, sinks};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,11 +18,16 @@ pub(super) struct File {
     pub(super) listener: Listener,
     #[serde(default)]
     pub(super) store: Store,
+    pub(super) database: Option<Spanned<Database>>,
     pub(super) master_key: Option<Spanned<MasterKey>>,
     #[serde(default)]
     pub(super) log: Log,
     #[serde(default)]
     pub(super) security: Security,
+    #[serde(default)]
+    pub(super) sink: Vec<sinks::Written>,
+    #[serde(default)]
+    pub(super) metrics: Metrics,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -42,6 +47,14 @@ pub(super) enum PlainHttp {
 #[serde(deny_unknown_fields)]
 pub(super) struct Store {
     pub(super) sqlite: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Database {
+    pub(super) url: Spanned<String>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    pub(super) ca_file: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,4 +81,11 @@ pub(super) struct Security {
     #[serde(default)]
     pub(super) strict_totp: bool,
     pub(super) session_ttl: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metrics {
+    #[serde(default)]
+    pub(super) public: bool,
 }

@@ -1,9 +1,11 @@
 //! The configuration: read once, checked as a whole, refused with file, line and key whatever is unknown or dangerous in it.
 
+mod database;
 mod duration;
 mod file;
 mod problem;
 mod show;
+mod sinks;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,8 +15,10 @@ use countersign_engine::EngineConfig;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+pub(super) use database::{Database, Unopened};
 pub(super) use problem::{Problem, Problems};
 pub(crate) use show::config;
+pub(super) use sinks::SinkConfig;
 
 use super::files;
 use super::master_key::MasterKeySource;
@@ -47,7 +51,7 @@ pub(super) struct Config {
     /// The log's name. Decided by `init`; afterwards it only must not contradict the database.
     pub(super) name: Option<String>,
     pub(super) data: PathBuf,
-    pub(super) database: PathBuf,
+    pub(super) database: Database,
     pub(super) policy: PathBuf,
     pub(super) master_key: MasterKeySource,
     pub(super) log_format: LogFormat,
@@ -55,6 +59,9 @@ pub(super) struct Config {
     pub(super) cooling: Duration,
     pub(super) strict_totp: bool,
     pub(super) session_ttl: Duration,
+    pub(super) sinks: Vec<SinkConfig>,
+    /// Metrics are served to whoever reaches the listener.
+    pub(super) public_metrics: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -154,7 +161,10 @@ impl Config {
                 }
                 if ttl < SESSION_TTL_MIN { Err("is shorter than 1m; nobody could work") } else { Ok(()) }
             });
+        let database =
+            database::database(&at, file.database, file.store.sqlite, folder, data.join(DATABASE), &mut problems);
         let master_key = master_key(&at, file.master_key, folder, &data, &mut problems);
+        let sinks = sinks::read(&at, file.sink, folder, &mut problems);
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
@@ -163,7 +173,7 @@ impl Config {
             listen,
             behind_tls_proxy,
             name,
-            database: file.store.sqlite.map_or_else(|| data.join(DATABASE), |path| folder.join(path)),
+            database,
             policy: folder.join(file.policy.unwrap_or_else(|| POLICY.into())),
             master_key,
             data,
@@ -172,6 +182,8 @@ impl Config {
             cooling,
             strict_totp: file.security.strict_totp,
             session_ttl,
+            sinks,
+            public_metrics: file.metrics.public,
         })
     }
 
@@ -182,6 +194,8 @@ impl Config {
             strict_totp: self.strict_totp,
             session_ttl: self.session_ttl,
             node: node.to_owned(),
+            public_metrics: self.public_metrics,
+            ..EngineConfig::default()
         }
     }
 
@@ -199,6 +213,10 @@ impl Config {
                 "`security.cooling` is {}: one administrator can reset a factor and approve with it soon after",
                 duration::written(self.cooling)
             ));
+        }
+        if self.public_metrics && !is_loopback(self.listen) {
+            weakened
+                .push("`metrics.public`: whoever reaches the service sees how much it is used, and when".to_owned());
         }
         weakened
     }

@@ -39,7 +39,7 @@ pub(super) struct Text<'a> {
 
 impl Text<'_> {
     pub(super) fn problem(&self, key: &str, span: &Range<usize>, what: impl Into<String>) -> Problem {
-        Problem { at: Some((self.file.to_owned(), self.line(span.start))), key: key.to_owned(), what: what.into() }
+        Problem { at: Some(self.place(span)), key: key.to_owned(), what: what.into() }
     }
 
     /// An error of the TOML reader. Only its first line is taken: the rest quotes the file, which may hold what must not be printed.
@@ -49,7 +49,12 @@ impl Text<'_> {
         Problem { at: Some((self.file.to_owned(), self.line(start))), key: self.key(start), what: what.to_owned() }
     }
 
-    fn line(&self, offset: usize) -> usize {
+    /// File and line.
+    pub(super) fn place(&self, span: &Range<usize>) -> (PathBuf, usize) {
+        (self.file.to_owned(), self.line(span.start))
+    }
+
+    pub(super) fn line(&self, offset: usize) -> usize {
         self.before(offset).matches('\n').count() + 1
     }
 
@@ -72,5 +77,5 @@ impl Text<'_> {
 }
 
 fn table(line: &str) -> Option<&str> {
-    line.trim().strip_prefix('[')?.split(']').next().map(str::trim)
+    line.trim().strip_prefix('[')?.trim_start_matches('[').split(']').next().map(str::trim)
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Config, FILE, LogFormat, LogLevel, Overrides, duration};
+use super::{Config, Database, FILE, LogFormat, LogLevel, Overrides, duration, sinks};
 use crate::cli::{ConfigArgs, ConfigCommand};
 use crate::client::output;
 use crate::exit::Failure;
@@ -78,10 +78,21 @@ struct Shown<'a> {
     data: &'a Path,
     policy: &'a Path,
     listener: Listener,
-    store: Store<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<Store<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<DatabaseSection<'a>>,
     master_key: MasterKey<'a>,
     log: Log,
     security: Security,
+    metrics: Metrics,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sink: Vec<sinks::Shown<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Metrics {
+    public: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -93,6 +104,15 @@ struct Listener {
 #[derive(Debug, Serialize)]
 struct Store<'a> {
     sqlite: &'a Path,
+}
+
+#[derive(Debug, Serialize)]
+struct DatabaseSection<'a> {
+    url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_file: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<&'a Path>,
 }
 
 #[derive(Debug, Serialize)]
@@ -124,7 +144,16 @@ impl<'a> Shown<'a> {
             data: &config.data,
             policy: &config.policy,
             listener: Listener { plain_http: config.behind_tls_proxy.then_some("behind_a_tls_proxy") },
-            store: Store { sqlite: &config.database },
+            store: config.database.file().map(|sqlite| Store { sqlite }),
+            database: match &config.database {
+                Database::Sqlite(_) => None,
+                // The address holds no password: the configuration was refused otherwise.
+                Database::Postgres(postgres) => Some(DatabaseSection {
+                    url: &postgres.url,
+                    password_file: postgres.password_file.as_deref(),
+                    ca_file: postgres.ca_file.as_deref(),
+                }),
+            },
             master_key: match &config.master_key {
                 MasterKeySource::File(file) => MasterKey::File(file),
                 MasterKeySource::Env(name) => MasterKey::Env(name),
@@ -140,6 +169,8 @@ impl<'a> Shown<'a> {
                 strict_totp: config.strict_totp,
                 session_ttl: duration::written(config.session_ttl),
             },
+            metrics: Metrics { public: config.public_metrics },
+            sink: config.sinks.iter().map(sinks::Shown::of).collect(),
         }
     }
 }
@@ -151,10 +182,22 @@ mod tests {
     #[test]
     fn what_is_shown_reads_back_as_the_same_configuration() {
         let file = Path::new("/etc/countersign/countersign.toml");
-        let text = "listen = '[::1]:1'\nname = 'log.example.com'\n[master_key]\nenv = 'CS_KEY'\n[log]\nlevel = 'debug'\nformat = 'text'\n[security]\ncooling = '36h'\nstrict_totp = true\nsession_ttl = '90m'\n";
+        let text = "listen = '[::1]:1'\nname = 'log.example.com'\n[master_key]\nenv = 'CS_KEY'\n[log]\nlevel = 'debug'\nformat = 'text'\n[security]\ncooling = '36h'\nstrict_totp = true\nsession_ttl = '90m'\n[metrics]\npublic = true\n";
         let config = Config::parse(file, text, &Overrides::default()).unwrap();
         let shown = toml::to_string(&Shown::of(&config)).unwrap();
         assert_eq!(Config::parse(file, &shown, &Overrides::default()).unwrap(), config, "{shown}");
+    }
+
+    #[test]
+    fn a_server_is_shown_with_where_its_password_lies() {
+        let file = Path::new("/etc/countersign/countersign.toml");
+        let text = "[database]\nurl = 'postgresql://cs@localhost/cs'\npassword_file = '/etc/countersign/db.password'\n";
+        let config = Config::parse(file, text, &Overrides::default()).unwrap();
+        let shown = toml::to_string(&Shown::of(&config)).unwrap();
+        assert!(shown.contains("postgresql://cs@localhost/cs") && shown.contains("db.password"), "{shown}");
+        assert!(!shown.contains("[store]"), "{shown}");
+        let again = Config::parse(file, &shown, &Overrides::default()).unwrap();
+        assert_eq!(again.database.to_string(), config.database.to_string());
     }
 
     #[test]

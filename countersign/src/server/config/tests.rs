@@ -14,7 +14,7 @@ fn refused(text: &str) -> String {
 fn nothing_written_is_the_safe_default() {
     let config = parse("").unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8220");
-    assert_eq!(config.database, Path::new("/etc/countersign/countersign.db"));
+    assert_eq!(config.database.file(), Some(Path::new("/etc/countersign/countersign.db")));
     assert_eq!(config.master_key, MasterKeySource::File("/etc/countersign/master.key".into()));
     assert_eq!(config.policy, Path::new("/etc/countersign/policy.toml"));
     assert_eq!((config.cooling, config.session_ttl), (COOLING, SESSION_TTL));
@@ -25,13 +25,13 @@ fn nothing_written_is_the_safe_default() {
 #[test]
 fn paths_are_relative_to_the_file_and_defaults_lie_in_the_data() {
     let config = parse("data = '/srv/cs'\npolicy = 'rules/policy.toml'\n[master_key]\nfile = 'key'\n").unwrap();
-    assert_eq!(config.database, Path::new("/srv/cs/countersign.db"));
+    assert_eq!(config.database.file(), Some(Path::new("/srv/cs/countersign.db")));
     assert_eq!(config.policy, Path::new("/etc/countersign/rules/policy.toml"));
     assert_eq!(config.master_key, MasterKeySource::File("/etc/countersign/key".into()));
     let config = parse("data = 'var'\n[store]\nsqlite = '/fast/cs.db'\n").unwrap();
     assert_eq!(
-        (config.data.as_path(), config.database.as_path()),
-        (Path::new("/etc/countersign/var"), Path::new("/fast/cs.db"))
+        (config.data.as_path(), config.database.file()),
+        (Path::new("/etc/countersign/var"), Some(Path::new("/fast/cs.db")))
     );
 }
 
@@ -119,5 +119,8 @@ fn a_folder_that_others_can_write_is_refused() {
     let found = Config::parse(&file, "\ndata = 'data'\n", &Overrides::default()).unwrap_err().to_string();
     assert!(found.starts_with(&format!("{}:2: `data`: ", file.display())), "{found}");
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).unwrap();
-    assert_eq!(Config::parse(&file, "\ndata = 'data'\n", &Overrides::default()).unwrap().database, data.join(DATABASE));
+    assert_eq!(
+        Config::parse(&file, "\ndata = 'data'\n", &Overrides::default()).unwrap().database,
+        Database::Sqlite(data.join(DATABASE))
+    );
 }

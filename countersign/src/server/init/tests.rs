@@ -33,7 +33,7 @@ async fn a_new_server_starts_and_a_second_init_is_refused() {
 
     let loaded = Config::load(&dir.join(config::FILE), &Overrides::default()).unwrap();
     assert_eq!(loaded.name, config.name);
-    let store = wiring::open_store(&loaded.database).await.unwrap();
+    let store = wiring::open_database(&loaded.database).await.unwrap();
     let master = loaded.master_key.load().await.unwrap();
     let engine = wiring::start(store, &master, EngineConfig::default()).await.unwrap();
     assert_eq!(engine.policy().1, POLICY_TEXT);
@@ -63,7 +63,7 @@ async fn a_configuration_written_beforehand_decides() {
 async fn another_master_key_does_not_open_it() {
     let base = tempfile::tempdir().unwrap();
     let config = carry_out(base.path(), &mut Vec::new()).await.unwrap();
-    let store = wiring::open_store(&config.database).await.unwrap();
+    let store = wiring::open_database(&config.database).await.unwrap();
     let other = MasterKey::generate(&SystemRandom).unwrap();
     let error = wiring::words(Keyring::open(&store, &other).await.unwrap_err());
     assert!(error.to_string().contains("master key does not fit"), "{error}");

@@ -8,7 +8,8 @@ use countersign_ledger::{
 use countersign_store::{Checkpoints, EntryById, EntryRange, LogState, StoredEntry, Tiles, UnsequencedEntries};
 use serde::Serialize;
 
-use super::{Database, Finding};
+use super::erasures::Erasures;
+use super::{Finding, Rows};
 
 /// Rows that are held in memory at once.
 const BATCH: u64 = 256;
@@ -16,29 +17,41 @@ const CHECKPOINTS: u32 = 1_000;
 
 /// An epoch whose rows, tiles, openings and checkpoints agree.
 #[derive(Debug, Serialize)]
-pub(super) struct Walked {
+pub(in crate::server) struct Walked {
     pub(super) epoch: u64,
-    pub(super) origin: String,
+    pub(in crate::server) origin: String,
     /// The key that signs it: pin it elsewhere.
     pub(super) vkey: String,
-    pub(super) size: u64,
+    pub(in crate::server) size: u64,
     pub(super) root: String,
     pub(super) checkpoints: usize,
     /// Rows that no checkpoint covers yet.
     pub(super) unsigned: u64,
     /// Entries that are durable, but not in the tree yet.
     pub(super) waiting: u64,
+    /// Another log continues it.
+    pub(super) ended: bool,
+    /// How many entries, of which a checkpoint is known, are not in this database, because it was restored from a backup.
+    pub(super) lost: u64,
     /// Committed values whose clear text was erased.
     pub(super) erased: u64,
 }
 
 impl fmt::Display for Walked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { origin, vkey, size, root, checkpoints, unsigned, waiting, erased, .. } = self;
+        let Self { origin, vkey, size, root, checkpoints, unsigned, waiting, ended, lost, erased, .. } = self;
         writeln!(f, "{origin} is intact: {size} entries, {checkpoints} checkpoints agree")?;
         writeln!(f, "  root  {root}")?;
         write!(f, "  key   {vkey}")?;
-        if *unsigned > 0 || *waiting > 0 {
+        if *lost > 0 {
+            write!(f, "\n  {lost} more entries were signed, and lost when a backup was restored")?;
+        }
+        if *ended && (*unsigned > 0 || *waiting > 0) {
+            write!(
+                f,
+                "\n  {unsigned} entries were never signed, {waiting} never got a place: the log ended with a restore"
+            )?;
+        } else if *unsigned > 0 || *waiting > 0 {
             write!(
                 f,
                 "\n  {unsigned} entries are not signed yet, {waiting} not sequenced yet: the server does both when it runs"
@@ -52,10 +65,11 @@ impl fmt::Display for Walked {
 }
 
 pub(super) fn walk(
-    database: &Database,
+    database: &Rows,
     epoch: u64,
     key: &VerifierKey,
     mut checkpoints: Vec<KnownCheckpoint>,
+    erasures: &mut Erasures,
 ) -> Result<Walked, Finding> {
     let state = database.load(LogState(epoch))?;
     let state = state.ok_or_else(|| Finding::Broken(format!("the log of epoch {epoch} is not there")))?;
@@ -74,9 +88,9 @@ pub(super) fn walk(
             let index = stored.as_ref().and_then(|row| row.leaf_index).unwrap_or(expected);
             walker.row(index, bytes).map_err(broken)?;
             if let Some(row) = &stored {
-                let found =
-                    openings(row).map_err(|what| Finding::Broken(format!("row {index} of {}: {what}", key.name())))?;
-                erased += found;
+                let place = format!("row {index} of {}", key.name());
+                let found = openings(row, &place, erasures);
+                erased += found.map_err(|what| Finding::Broken(format!("{place}: {what}")))?;
             }
         }
         next += BATCH;
@@ -96,7 +110,7 @@ pub(super) fn walk(
             intact.head.root
         )));
     }
-    let waiting = waiting(database, epoch)?;
+    let waiting = waiting(database, epoch, erasures)?;
     Ok(Walked {
         epoch,
         origin: key.name().to_owned(),
@@ -106,6 +120,8 @@ pub(super) fn walk(
         checkpoints: intact.checkpoints,
         unsigned: intact.unsigned,
         waiting,
+        ended: false,
+        lost: 0,
         erased,
     })
 }
@@ -114,7 +130,7 @@ fn told(key: &VerifierKey, found: &Break) -> Finding {
     Finding::Broken(format!("{}: {found}", key.name()))
 }
 
-fn stored_checkpoints(database: &Database, epoch: u64) -> Result<Vec<KnownCheckpoint>, Finding> {
+fn stored_checkpoints(database: &Rows, epoch: u64) -> Result<Vec<KnownCheckpoint>, Finding> {
     let (mut known, mut after) = (Vec::new(), None);
     loop {
         let page = database.load(Checkpoints { epoch, after, limit: CHECKPOINTS })?;
@@ -127,14 +143,15 @@ fn stored_checkpoints(database: &Database, epoch: u64) -> Result<Vec<KnownCheckp
 }
 
 /// The row of these bytes with its place and its openings, if the bytes still say which one they are.
-fn stored(database: &Database, bytes: &[u8]) -> Result<Option<StoredEntry>, Finding> {
+fn stored(database: &Rows, bytes: &[u8]) -> Result<Option<StoredEntry>, Finding> {
     let Ok(entry) = decode(bytes) else { return Ok(None) };
     Ok(database.load(EntryById(entry.id))?.filter(|row| row.bytes == bytes))
 }
 
 /// Holds the clear texts against the commitments, and counts those that are gone.
-fn openings(row: &StoredEntry) -> Result<u64, String> {
-    let Entry { commitments, .. } = decode(&row.bytes).map_err(|error| error.to_string())?;
+fn openings(row: &StoredEntry, place: &str, erasures: &mut Erasures) -> Result<u64, String> {
+    let entry = decode(&row.bytes).map_err(|error| error.to_string())?;
+    let Entry { commitments, .. } = &entry;
     for opening in &row.openings {
         match commitments.get(&opening.field) {
             Some(commitment) if *commitment == opening.commitment() => {}
@@ -152,23 +169,27 @@ fn openings(row: &StoredEntry) -> Result<u64, String> {
             }
         }
     }
-    Ok(u64::try_from(commitments.len().saturating_sub(row.openings.len())).unwrap_or(0))
+    erasures.read(&entry, &row.openings, place)
 }
 
 /// Entries that a crash left outside the tree are as good as the others, and must read.
-fn waiting(database: &Database, epoch: u64) -> Result<u64, Finding> {
+fn waiting(database: &Rows, epoch: u64, erasures: &mut Erasures) -> Result<u64, Finding> {
     let rows = database.load(UnsequencedEntries { epoch, limit: u32::MAX })?;
     for row in &rows {
         let found = decode(&row.bytes).map_err(|error| error.to_string()).and_then(|entry| {
             if entry.id == row.id { Ok(()) } else { Err("it lies under another id than its own".to_owned()) }
         });
-        found.map_err(|what| Finding::Broken(format!("entry {}, not sequenced yet: {what}", row.id)))?;
+        let place = format!("entry {}, not sequenced yet", row.id);
+        found.map_err(|what| Finding::Broken(format!("{place}: {what}")))?;
+        if let Some(row) = database.load(EntryById(row.id))? {
+            openings(&row, &place, erasures).map_err(|what| Finding::Broken(format!("{place}: {what}")))?;
+        }
     }
     Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX))
 }
 
 struct StoredTiles<'a> {
-    database: &'a Database,
+    database: &'a Rows,
     epoch: u64,
 }
 

@@ -1,23 +1,29 @@
 //! `ledger verify --dir`: the walk over a log where it lies, without the service and without its keys. What it reads is held against the tree, the
 //! tree against every checkpoint at hand, and what the service decides by against the log.
 
+mod answers;
 mod epoch;
+mod erasures;
+mod link;
+mod releases;
 mod requests;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use countersign_ledger::{KnownCheckpoint, VerifierKey, log_origin};
-use countersign_store::{CurrentEpoch, MetaGet, SigningKeys, Store, StoreError};
+use countersign_store::{EpochRow, Epochs, MetaGet, SigningKeys, Store, StoreError};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-use super::config::{self, Config, Overrides};
+use super::config::{self, Config, Database, Overrides};
 use super::{files, wiring};
 use crate::cli::LedgerVerifyArgs;
 use crate::client::output;
 use crate::exit::Failure;
 use epoch::Walked;
+use erasures::Erasures;
 
 /// The engine's name for the log's name, and for what the log's keys are for.
 const META_NAME: &str = "name";
@@ -25,10 +31,12 @@ const PURPOSE_LOG: &str = "log";
 
 /// What was found to hold.
 #[derive(Debug, Serialize)]
-struct Agreed {
+pub(super) struct Agreed {
     intact: bool,
-    epochs: Vec<Walked>,
-    requests: u64,
+    /// It was restored, or found to be old, and nobody has accepted that yet.
+    pub(super) stopped: bool,
+    pub(super) epochs: Vec<Walked>,
+    pub(super) requests: u64,
 }
 
 pub(crate) async fn ledger_verify(args: LedgerVerifyArgs) -> anyhow::Result<ExitCode> {
@@ -38,8 +46,7 @@ pub(crate) async fn ledger_verify(args: LedgerVerifyArgs) -> anyhow::Result<Exit
     let store = open(&dir).await?;
     // The walk asks for tiles from within; it has a thread of its own, so that waiting for them blocks nobody.
     let handle = Handle::current();
-    let found =
-        tokio::task::spawn_blocking(move || verify(&Database { store, handle }, &kept, log_key.as_ref())).await?;
+    let found = tokio::task::spawn_blocking(move || verify(&Rows { store, handle }, &kept, log_key.as_ref())).await?;
     match found {
         Ok(intact) => {
             if json {
@@ -47,6 +54,11 @@ pub(crate) async fn ledger_verify(args: LedgerVerifyArgs) -> anyhow::Result<Exit
             } else {
                 intact.epochs.iter().for_each(|epoch| output::line(&epoch.to_string()));
                 output::line(&format!("{} requests agree with the log", intact.requests));
+                if intact.stopped {
+                    output::line(
+                        "this database is marked as restored: `countersign restore accept` begins the next epoch",
+                    );
+                }
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -56,6 +68,16 @@ pub(crate) async fn ledger_verify(args: LedgerVerifyArgs) -> anyhow::Result<Exit
             }
             Err(Failure::new(format!("the ledger does not hold: {what}")).into())
         }
+        Err(Finding::Store(error)) => Err(error.into()),
+    }
+}
+
+/// Walks a database of which only this process knows, like a backup.
+pub(super) async fn walk(store: Store) -> anyhow::Result<Agreed> {
+    let handle = Handle::current();
+    match tokio::task::spawn_blocking(move || verify(&Rows { store, handle }, &[], None)).await? {
+        Ok(agreed) => Ok(agreed),
+        Err(Finding::Broken(what)) => Err(Failure::new(format!("its ledger does not hold: {what}")).into()),
         Err(Finding::Store(error)) => Err(error.into()),
     }
 }
@@ -99,12 +121,12 @@ impl Kept {
 
 /// The store, for code that waits.
 #[derive(Debug)]
-struct Database {
+struct Rows {
     store: Store,
     handle: Handle,
 }
 
-impl Database {
+impl Rows {
     fn load<Q: countersign_store::Load>(&self, query: Q) -> Result<Q::Out, StoreError> {
         self.handle.block_on(self.store.load(query))
     }
@@ -112,27 +134,34 @@ impl Database {
 
 async fn open(dir: &Path) -> anyhow::Result<Store> {
     let file = dir.join(config::FILE);
-    let database =
-        if file.exists() { Config::load(&file, &Overrides::default())?.database } else { dir.join(config::DATABASE) };
-    if !database.exists() {
+    let database = if file.exists() {
+        Config::load(&file, &Overrides::default())?.database
+    } else {
+        Database::Sqlite(dir.join(config::DATABASE))
+    };
+    if let Some(file) = database.file().filter(|file| !file.exists()) {
         let hint = "name the folder of a server or of a demo";
-        return Err(Failure::new(format!("there is no database at {}", database.display())).hint(hint).into());
+        return Err(Failure::new(format!("there is no database at {}", file.display())).hint(hint).into());
     }
     let hint = "a server that runs is asked without --dir: `countersign ledger verify --server URL`";
-    wiring::open_store(&database).await.map_err(|error| {
+    wiring::open_database(&database).await.map_err(|error| {
         let in_use = error.to_string().contains("in use");
         if in_use { Failure::new(error.to_string()).hint(hint).into() } else { error }
     })
 }
 
-fn verify(database: &Database, kept: &[Kept], log_key: Option<&VerifierKey>) -> Result<Agreed, Finding> {
+fn verify(database: &Rows, kept: &[Kept], log_key: Option<&VerifierKey>) -> Result<Agreed, Finding> {
     let broken = |what: &str| Finding::Broken(what.to_owned());
     let name = database.load(MetaGet(META_NAME.to_owned()))?.ok_or_else(|| broken("the database was never set up"))?;
     let name = String::from_utf8(name).map_err(|_| broken("the log's name is not text"))?;
-    let last = database.load(CurrentEpoch)?.ok_or_else(|| broken("there is no log"))?;
+    let logs = database.load(Epochs)?;
+    if logs.is_empty() {
+        return Err(broken("there is no log"));
+    }
     let rows = database.load(SigningKeys)?;
     let mut keys = Vec::new();
-    for epoch in 1..=last {
+    for EpochRow { epoch, .. } in &logs {
+        let epoch = *epoch;
         let row = rows.iter().find(|row| row.purpose == PURPOSE_LOG && row.epoch == epoch);
         let public = row.and_then(|row| <&[u8; 32]>::try_from(row.public.as_slice()).ok());
         let public = public.ok_or_else(|| Finding::Broken(format!("epoch {epoch} has no key")))?;
@@ -150,16 +179,27 @@ fn verify(database: &Database, kept: &[Kept], log_key: Option<&VerifierKey>) -> 
         return Err(Finding::Broken(format!("{} is not a checkpoint of this log, {name}", foreign.file.display())));
     }
     let mut epochs = Vec::new();
-    for (epoch, key) in keys {
+    let mut erasures = Erasures::default();
+    for (at, (epoch, key)) in keys.iter().enumerate() {
+        let after = keys.get(at + 1).map(|(after, _)| link::of(database, *after)).transpose()?;
         let own = kept.iter().filter(|kept| kept.is_of(key.name()));
         let own = own.map(|kept| KnownCheckpoint {
             kept_by: format!("kept in {}", kept.file.display()),
             text: kept.text.clone(),
         });
-        epochs.push(epoch::walk(database, epoch, &key, own.collect())?);
+        let own = match &after {
+            Some(after) => link::still_held(after, own.collect()),
+            None => own.collect(),
+        };
+        let mut walked = epoch::walk(database, *epoch, key, own, &mut erasures)?;
+        if let Some(after) = &after {
+            link::check(after, key, &mut walked)?;
+        }
+        epochs.push(walked);
     }
-    let requests = requests::check(database)?;
-    Ok(Agreed { intact: true, epochs, requests })
+    erasures.account_for_all().map_err(Finding::Broken)?;
+    let requests = requests::check(database, &erasures)?;
+    Ok(Agreed { intact: true, stopped: logs.last().is_some_and(|log| log.closed), epochs, requests })
 }
 
 #[cfg(test)]

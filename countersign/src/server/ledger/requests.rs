@@ -7,68 +7,69 @@ use countersign_core::canonical::Value;
 use countersign_core::entry::EntryKind;
 use countersign_core::grant::GrantState;
 use countersign_core::request::{Request, Stage};
-use countersign_ledger::{Entry, Opening, decode};
-use countersign_store::{EntriesOf, RequestsOf, Whose};
+use countersign_ledger::decode;
+use countersign_store::{EntriesOf, ReleasesOf, RequestsOf, Whose};
 
-use super::{Database, Finding};
+use super::answers::Names;
+use super::erasures::Erasures;
+use super::told::{Told, edited};
+use super::{Finding, Rows, answers, releases};
 
 const PAGE: u32 = 256;
 
 /// How many requests there are, all of which agree with their entries.
-pub(super) fn check(database: &Database) -> Result<u64, Finding> {
+pub(super) fn check(database: &Rows, erasures: &Erasures) -> Result<u64, Finding> {
     let (mut count, mut before) = (0, None);
+    let mut names = Names::default();
     loop {
         let page = database.load(RequestsOf { whose: Whose::Everybody, before, limit: PAGE })?;
         let Some(last) = page.last() else { return Ok(count) };
         before = Some(last.id);
         for request in &page {
-            one(database, request)?.map_err(|what| Finding::Broken(format!("request {}: {what}", request.id)))?;
+            one(database, request, erasures, &mut names)?
+                .map_err(|what| Finding::Broken(format!("request {}: {what}", request.id)))?;
             count += 1;
         }
     }
 }
 
-fn one(database: &Database, request: &Request) -> Result<Result<(), String>, Finding> {
-    if !request.digest_holds() {
-        return Ok(Err("its row was edited: it is not what was digested when it was asked".to_owned()));
+fn one(
+    database: &Rows,
+    request: &Request,
+    erasures: &Erasures,
+    names: &mut Names,
+) -> Result<Result<(), String>, Finding> {
+    if let Err(what) = words(request, erasures) {
+        return Ok(Err(what));
     }
     let rows = database.load(EntriesOf(request.id))?;
+    let releases = database.load(ReleasesOf(request.id))?;
     let entries: Result<Vec<Told>, _> =
         rows.iter().map(|row| decode(&row.bytes).map(|entry| Told { entry, openings: &row.openings })).collect();
-    Ok(entries.map_err(|error| error.to_string()).and_then(|entries| {
-        counted(request, &entries)?;
-        asked(request, &entries)?;
-        stage(request, &entries)?;
-        answered(request, &entries)?;
-        granted(request, &entries)
-    }))
-}
-
-/// An entry with what is left of its clear texts, which were held against it before.
-struct Told<'a> {
-    entry: Entry,
-    openings: &'a [Opening],
-}
-
-impl Told<'_> {
-    fn is(&self, kind: EntryKind) -> bool {
-        self.entry.kind() == Some(kind)
-    }
-
-    /// The clear text of a field; `None` if it was erased.
-    fn opened(&self, field: &str) -> Option<serde_json::Value> {
-        let opening = self.openings.iter().find(|opening| opening.field == field)?;
-        serde_json::from_slice(&opening.value).ok()
-    }
-
-    /// Whether a row may say this, as far as the clear text is still there.
-    fn agrees(&self, field: &str, says: &impl serde::Serialize) -> bool {
-        self.opened(field).is_none_or(|told| serde_json::to_value(says).is_ok_and(|says| says == told))
+    let entries = match entries {
+        Ok(entries) => entries,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let found = counted(request, &entries)
+        .and_then(|()| asked(request, &entries))
+        .and_then(|()| stage(request, &entries))
+        .and_then(|()| granted(request, &entries))
+        .and_then(|()| releases::check(&releases, &entries));
+    match found {
+        Ok(()) => answers::check(database, request, &entries, names),
+        Err(what) => Ok(Err(what)),
     }
 }
 
-fn edited(what: &str) -> String {
-    format!("its row was edited: {what}")
+/// What was digested is there, or an erasure tells that it is gone.
+fn words(request: &Request, erasures: &Erasures) -> Result<(), String> {
+    match (request.erased, erasures.took_the_words_of(request.id)) {
+        (true, true) => Ok(()),
+        (true, false) => Err(edited("it says that it was erased, and no erasure tells of it")),
+        (false, true) => Err(edited("it was erased, and its words are back")),
+        (false, false) if request.digest_holds() => Ok(()),
+        (false, false) => Err(edited("it is not what was digested when it was asked")),
+    }
 }
 
 fn counted(request: &Request, entries: &[Told<'_>]) -> Result<(), String> {
@@ -117,17 +118,6 @@ fn stage(request: &Request, entries: &[Told<'_>]) -> Result<(), String> {
     Err(edited(&format!("it says {says}, the log says {logged}")))
 }
 
-/// Who approved: each approval that counts has its entry, in the same order.
-fn answered(request: &Request, entries: &[Told<'_>]) -> Result<(), String> {
-    let logged: Vec<_> = entries.iter().filter(|told| told.is(EntryKind::RequestAnswered)).collect();
-    let approvals = request.approvals();
-    let same = logged.len() == approvals.len()
-        && logged.iter().zip(approvals).all(|(told, approval)| {
-            told.agrees("person", &approval.evidence.person.name) && told.agrees("factor", &approval.evidence.factor)
-        });
-    if same { Ok(()) } else { Err(edited("the log holds other approvals")) }
-}
-
 /// What the right is, and how much of it is left: what was used up must not be fit for use again.
 fn granted(request: &Request, entries: &[Told<'_>]) -> Result<(), String> {
     let (Some(grant), Some(logged)) = (request.grant(), entries.iter().find(|told| told.is(EntryKind::RequestGranted)))
@@ -142,13 +132,14 @@ fn granted(request: &Request, entries: &[Told<'_>]) -> Result<(), String> {
     {
         return Err(edited("the log holds another grant"));
     }
-    // A use is told when it begins and when it ends, under the same fingerprint; one within the grant only when it ends.
-    let fingerprints: BTreeSet<&str> = entries
-        .iter()
-        .filter(|told| told.is(EntryKind::ReleaseIntended) || told.is(EntryKind::ReleaseDone))
-        .filter_map(|told| told.entry.clear.get("fingerprint").and_then(Value::as_str))
-        .collect();
-    let left = u64::try_from(fingerprints.len()).ok().and_then(|used| u64::from(grant.uses).checked_sub(used));
+    // A use is told when it begins and when it ends, under the same fingerprint; one within the grant only when it ends. One that failed was given back.
+    let of = |kinds: &[EntryKind]| -> BTreeSet<&str> {
+        let told = entries.iter().filter(|told| kinds.iter().any(|kind| told.is(*kind)));
+        told.filter_map(|told| told.clear("fingerprint")).collect()
+    };
+    let given_back = of(&[EntryKind::ReleaseFailed]);
+    let uses_taken = of(&[EntryKind::ReleaseIntended, EntryKind::ReleaseDone]).difference(&given_back).count();
+    let left = u64::try_from(uses_taken).ok().and_then(|taken| u64::from(grant.uses).checked_sub(taken));
     let has = |kind| entries.iter().any(|told| told.is(kind));
     let (revoked, ended) = (has(EntryKind::GrantRevoked), has(EntryKind::GrantEnded));
     let agrees = left.is_some()

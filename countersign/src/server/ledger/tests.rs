@@ -6,6 +6,8 @@ use countersign_keys::totp::TotpSecret;
 use super::*;
 use crate::server::clock::SystemClock;
 
+mod rows;
+
 /// A server whose policy file was proposed once: a request, its entries, and a signed log.
 async fn server(dir: &Path) -> Engine {
     let store = wiring::open_store(&dir.join(config::DATABASE)).await.unwrap();
@@ -35,7 +37,7 @@ async fn sequenced(dir: &Path) -> String {
 async fn walk(dir: &Path, kept: Vec<Kept>, log_key: Option<VerifierKey>) -> Result<Agreed, Finding> {
     let store = open(dir).await.unwrap();
     let handle = Handle::current();
-    tokio::task::spawn_blocking(move || verify(&Database { store, handle }, &kept, log_key.as_ref())).await.unwrap()
+    tokio::task::spawn_blocking(move || verify(&Rows { store, handle }, &kept, log_key.as_ref())).await.unwrap()
 }
 
 async fn broken(dir: &Path, kept: Vec<Kept>) -> String {
@@ -187,7 +189,8 @@ async fn a_clear_text_that_was_edited_does_not_fit_its_commitment() {
     let base = tempfile::tempdir().unwrap();
     drop(sequenced(base.path()).await);
     let row = bootstrap_row(base.path());
-    let edit = "UPDATE openings SET value = CAST('\"eve\"' AS BLOB) WHERE field = 'administrator'";
+    let edit = "UPDATE openings SET opened = (SELECT json_group_array(json(CASE json_extract(value, '$[0]') \
+        WHEN 'administrator' THEN json_set(value, '$[2]', '\"eve\"') ELSE value END)) FROM json_each(opened))";
     sqlite(&base.path().join(config::DATABASE), edit);
     let what = broken(base.path(), Vec::new()).await;
     let expected = format!("row {row} of log.example.com/1: the clear text of `administrator` was edited");

@@ -154,10 +154,11 @@ pub fn answer(input: AnswerInput<'_>, ctx: &mut Ctx) -> Result<(Step, Result<(),
         ctx.field("relayed_by", record.relayed_by.as_ref().map(|relay| relay.name.as_str())),
     ];
     let clear = vec![("digest", Value::from(record.digest.to_string())), ("attested_by", Value::from("server"))];
+    let who = Some(record.person.id);
     step.write(Write::InsertEvidence { request: step.request.id, evidence: record.clone() });
     let mut step =
         step.transition(|request| request.approve(Approval { evidence: record, own: role == Role::Confirm }))?;
-    step.entry(ctx, EntryKind::RequestAnswered, clear, fields);
+    step.entry_about(who, ctx, EntryKind::RequestAnswered, clear, fields);
     if progress(&step.request, people).is_met() {
         step = grant(step, cooling, ctx)?;
         let payload = Value::object([("request", step.request.id.to_string())]);
@@ -239,7 +240,7 @@ fn rejected(
 ) -> (Step, Result<(), Rejection>) {
     step.write(Write::Throttle(throttle));
     let fields = vec![ctx.field("person", person.name.as_str()), ctx.field("why", why.to_string())];
-    step.entry(ctx, EntryKind::RequestRejected, Vec::new(), fields);
+    step.entry_about(Some(person.id), ctx, EntryKind::RequestRejected, Vec::new(), fields);
     (step.touch(), Err(why))
 }
 

@@ -86,6 +86,7 @@ pub fn ask(input: AskInput<'_>, ctx: &mut Ctx) -> Result<Step, AskRefused> {
         relayed: requirements.relayed,
         last_entry_at: ctx.now,
         entries: 0,
+        erased: false,
         stage: Stage::Asked,
     };
     request.digest = request.signed_digest();
@@ -99,7 +100,9 @@ pub fn ask(input: AskInput<'_>, ctx: &mut Ctx) -> Result<Step, AskRefused> {
     );
     fields.push(CommittedField { field: OPERATION_FIELD, salt, value: step.request.signed_form() });
     fields.push(ctx.field("demands", demand::to_value(&step.request.demands)));
-    step.entry(ctx, EntryKind::RequestAsked, vec![("digest", Value::from(step.request.digest.to_string()))], fields);
+    let who = step.request.person.as_ref().map(|person| person.id);
+    let clear = vec![("digest", Value::from(step.request.digest.to_string()))];
+    step.entry_about(who, ctx, EntryKind::RequestAsked, clear, fields);
     for demand in step.request.demands.clone() {
         if let Demand::Notify { whom } = demand {
             let payload = notice(&step.request, &whom);
@@ -197,7 +200,8 @@ fn refused(input: &AskInput<'_>, id: RequestId, why: String, ctx: &mut Ctx) -> A
     let mut fields =
         described(&input.operation, &principal.name, principal.person.as_ref(), input.reason.as_deref(), ctx);
     fields.push(ctx.field("why", why.as_str()));
-    let mut entry = ctx.entry(EntryKind::RequestRefused, Some(input.decision.policy), Vec::new(), fields);
+    let who = principal.person.as_ref().map(|person| person.id);
+    let mut entry = ctx.entry(EntryKind::RequestRefused, Some(input.decision.policy), Vec::new(), fields).about(who);
     entry.request = Some(id);
     AskRefused { why, changes: Changes { writes: Vec::new(), entries: vec![entry] } }
 }

@@ -6,6 +6,7 @@ use crate::changes::{TimerKind, Write};
 use crate::entry::EntryKind;
 use crate::grant::GrantError;
 use crate::identity::PersonRef;
+use crate::ids::PersonId;
 use crate::names::GroupName;
 use crate::people::People;
 use crate::principal::Principal;
@@ -42,7 +43,7 @@ pub fn deny(
     still_open(&request, ctx)?;
     let fields = vec![ctx.field("person", by.name.as_str()), ctx.field("why", why.as_deref())];
     let step = Step::of(request).transition(|request| request.refuse(by.clone(), ctx.now, why))?;
-    Ok(closed(step, EntryKind::RequestDenied, fields, ctx))
+    Ok(closed(step, Some(by.id), EntryKind::RequestDenied, fields, ctx))
 }
 
 /// The requester takes it back.
@@ -54,13 +55,14 @@ pub fn cancel(request: Request, by: &Principal, ctx: &mut Ctx) -> Result<Step, C
     still_open(&request, ctx)?;
     let fields = vec![ctx.field("by", by.name.to_string())];
     let step = Step::of(request).transition(|request| request.cancel(by.name.clone(), ctx.now))?;
-    Ok(closed(step, EntryKind::RequestCancelled, fields, ctx))
+    let who = by.person.as_ref().map(|person| person.id);
+    Ok(closed(step, who, EntryKind::RequestCancelled, fields, ctx))
 }
 
 /// The deadline has passed.
 pub fn expire(request: Request, ctx: &mut Ctx) -> Result<Step, TransitionError> {
     let step = Step::of(request).transition(|request| request.expire(ctx.now))?;
-    Ok(closed(step, EntryKind::RequestExpired, Vec::new(), ctx))
+    Ok(closed(step, None, EntryKind::RequestExpired, Vec::new(), ctx))
 }
 
 /// Takes a grant back: the requester, whoever could have denied, or an administrator.
@@ -73,7 +75,7 @@ pub fn revoke(request: Request, by: &PersonRef, people: &People, ctx: &mut Ctx) 
     let fields = vec![ctx.field("person", by.name.as_str())];
     let mut step =
         Step::of(request).transition(|request| request.with_grant(|grant| grant.revoke(by.clone(), ctx.now)))?;
-    step.entry(ctx, EntryKind::GrantRevoked, Vec::new(), fields);
+    step.entry_about(Some(by.id), ctx, EntryKind::GrantRevoked, Vec::new(), fields);
     step.write(Write::ClearTimer { kind: TimerKind::GrantEnd, subject: id.to_string() });
     Ok(step)
 }
@@ -99,9 +101,15 @@ pub fn end_grant(request: Request, ctx: &mut Ctx) -> Result<Step, TransitionErro
     Ok(step)
 }
 
-fn closed(mut step: Step, kind: EntryKind, fields: Vec<crate::entry::CommittedField>, ctx: &mut Ctx) -> Step {
+fn closed(
+    mut step: Step,
+    who: Option<PersonId>,
+    kind: EntryKind,
+    fields: Vec<crate::entry::CommittedField>,
+    ctx: &mut Ctx,
+) -> Step {
     let id = step.request.id;
-    step.entry(ctx, kind, Vec::new(), fields);
+    step.entry_about(who, ctx, kind, Vec::new(), fields);
     step.write(Write::ClearInbox { request: id });
     step.write(Write::ClearTimer { kind: TimerKind::RequestDeadline, subject: id.to_string() });
     let payload =

@@ -5,13 +5,15 @@ mod answer;
 mod ask;
 mod close;
 mod release;
+mod withdraw;
 
 pub use answer::{AnswerInput, Checked, Rejection, Role, answer, may_answer};
 pub use ask::{AskInput, AskRefused, ask};
 pub use close::{CloseError, cancel, deny, end_grant, expire, revoke};
 pub use release::{
-    BeginInput, Handling, ReleaseRefused, begin, close_in_doubt, doubt, finish, refuse, renew, within_grant,
+    BeginInput, Handling, ReleaseRefused, begin, close_in_doubt, doubt, fail, finish, refuse, renew, within_grant,
 };
+pub use withdraw::withdraw;
 
 use sha2::{Digest as _, Sha256};
 
@@ -19,7 +21,7 @@ use crate::canonical::Value;
 use crate::changes::{Changes, OutboxMessage, Write};
 use crate::digest::{Digest, Salt};
 use crate::entry::{CommittedField, EntryDraft, EntryKind};
-use crate::ids::{EntryId, OutboxId};
+use crate::ids::{EntryId, OutboxId, PersonId};
 use crate::people::People;
 use crate::quorum::{self, Candidate, Slot};
 use crate::request::Request;
@@ -85,6 +87,7 @@ impl Ctx {
             at: self.now,
             kind,
             request: None,
+            person: None,
             policy,
             clear,
             committed,
@@ -146,6 +149,18 @@ impl Step {
         clear: Vec<(&'static str, Value)>,
         committed: Vec<CommittedField>,
     ) {
+        self.entry_about(None, ctx, kind, clear, committed);
+    }
+
+    /// The same, when it names somebody.
+    pub fn entry_about(
+        &mut self,
+        person: Option<PersonId>,
+        ctx: &mut Ctx,
+        kind: EntryKind,
+        clear: Vec<(&'static str, Value)>,
+        committed: Vec<CommittedField>,
+    ) {
         let at = ctx.now.max(self.request.last_entry_at.next());
         self.request.last_entry_at = at;
         // Numbered, so that a receipt that leaves one out is told from a whole one.
@@ -157,6 +172,7 @@ impl Step {
             at,
             kind,
             request: Some(self.request.id),
+            person,
             policy: Some(self.request.policy),
             clear,
             committed,

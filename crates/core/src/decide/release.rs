@@ -4,9 +4,9 @@ use super::{Ctx, Step, progress};
 use crate::canonical::Value;
 use crate::changes::{Changes, Timer, TimerKind, Write};
 use crate::digest::Digest;
-use crate::entry::EntryKind;
+use crate::entry::{CommittedField, EntryKind};
 use crate::identity::PersonRef;
-use crate::ids::ReleaseId;
+use crate::ids::{PersonId, ReleaseId};
 use crate::people::People;
 use crate::principal::Principal;
 use crate::release::{Release, ReleaseError, ReleaseResult, ReleaseState, ReportedBy};
@@ -47,6 +47,8 @@ pub enum ReleaseRefused {
     NoLongerEligible,
     #[error("the stored request is not what was signed; tell your administrator")]
     Altered,
+    #[error("the sink {sink} did not take the record of it; try again, and tell your administrator")]
+    NotRecorded { sink: String },
     #[error(transparent)]
     Transition(#[from] TransitionError),
 }
@@ -82,7 +84,8 @@ pub fn begin(input: BeginInput<'_>, ctx: &mut Ctx) -> Result<(Step, Release), Re
     let state = ReleaseState::Intended { owner, lease_until: until };
     let release = Release { id, request: step.request.id, version: 1, begun_at: ctx.now, fingerprint, state };
     let fields = vec![ctx.field("release", id.to_string()), ctx.field("by", principal.name.to_string())];
-    step.entry(ctx, EntryKind::ReleaseIntended, vec![("fingerprint", Value::from(fingerprint.to_string()))], fields);
+    let clear = vec![("fingerprint", Value::from(fingerprint.to_string()))];
+    step.entry_about(person_of(principal), ctx, EntryKind::ReleaseIntended, clear, fields);
     step.write(Write::InsertRelease(Box::new(release.clone())));
     step.write(Write::SetTimer(Timer::lease(id, until)));
     Ok((step, release))
@@ -92,7 +95,7 @@ pub fn begin(input: BeginInput<'_>, ctx: &mut Ctx) -> Result<(Step, Release), Re
 pub fn refuse(request: Request, by: &Principal, why: &ReleaseRefused, ctx: &mut Ctx) -> Step {
     let fields = vec![ctx.field("by", by.name.to_string()), ctx.field("why", why.to_string())];
     let mut step = Step::of(request);
-    step.entry(ctx, EntryKind::ReleaseRefused, Vec::new(), fields);
+    step.entry_about(person_of(by), ctx, EntryKind::ReleaseRefused, Vec::new(), fields);
     step.touch()
 }
 
@@ -141,14 +144,38 @@ pub fn finish(
         ("reported_by", Value::from(result.reported_by.as_str())),
     ];
     let release = release.finish(owner, ctx.now, result)?;
-    Ok((ended(request, &release, EntryKind::ReleaseDone, clear, fields, ctx), release))
+    Ok((ended(request, &release, None, (EntryKind::ReleaseDone, clear, fields), ctx), release))
+}
+
+/// The owner knows that nothing was let go: the use is given back.
+pub fn fail(
+    request: Request,
+    release: Release,
+    owner: &str,
+    why: String,
+    ctx: &mut Ctx,
+) -> Result<(Step, Release), ReleaseError> {
+    let fields = vec![ctx.field("release", release.id.to_string()), ctx.field("why", why.as_str())];
+    let clear = vec![("fingerprint", Value::from(release.fingerprint.to_string()))];
+    let release = release.fail(owner, ctx.now, why)?;
+    let mut step = Step::of(request);
+    step.request = step.request.give_back();
+    step.entry(ctx, EntryKind::ReleaseFailed, clear, fields);
+    step.write(Write::UpdateRelease(Box::new(release.clone())));
+    step.write(Write::ClearTimer { kind: TimerKind::ReleaseLease, subject: release.id.to_string() });
+    // Its timer may have come while the grant was spent; what lives again must end again.
+    if let Some(grant) = step.request.grant().filter(|grant| grant.is_live()) {
+        let timer = Timer::request(TimerKind::GrantEnd, step.request.id, grant.expires_at);
+        step.write(Write::SetTimer(timer));
+    }
+    Ok((step, release))
 }
 
 /// The lease ended and nobody knows.
 pub fn doubt(request: Request, release: Release, ctx: &mut Ctx) -> Result<(Step, Release), ReleaseError> {
     let release = release.doubt(ctx.now)?;
     let fields = vec![ctx.field("release", release.id.to_string())];
-    let mut step = ended(request, &release, EntryKind::ReleaseInDoubt, Vec::new(), fields, ctx);
+    let mut step = ended(request, &release, None, (EntryKind::ReleaseInDoubt, Vec::new(), fields), ctx);
     let payload = Value::object([("request", step.request.id.to_string()), ("release", release.id.to_string())]);
     let write = ctx.outbox("notice.in_doubt", &payload);
     step.write(write);
@@ -169,20 +196,23 @@ pub fn close_in_doubt(
         ctx.field("why", reason.as_str()),
     ];
     let release = release.close(by.clone(), ctx.now, reason)?;
-    Ok((ended(request, &release, EntryKind::ReleaseClosed, Vec::new(), fields, ctx), release))
+    Ok((ended(request, &release, Some(by.id), (EntryKind::ReleaseClosed, Vec::new(), fields), ctx), release))
 }
 
 fn ended(
     request: Request,
     release: &Release,
-    kind: EntryKind,
-    clear: Vec<(&'static str, Value)>,
-    fields: Vec<crate::entry::CommittedField>,
+    who: Option<PersonId>,
+    (kind, clear, fields): (EntryKind, Vec<(&'static str, Value)>, Vec<CommittedField>),
     ctx: &mut Ctx,
 ) -> Step {
     let mut step = Step::of(request);
-    step.entry(ctx, kind, clear, fields);
+    step.entry_about(who, ctx, kind, clear, fields);
     step.write(Write::UpdateRelease(Box::new(release.clone())));
     step.write(Write::ClearTimer { kind: TimerKind::ReleaseLease, subject: release.id.to_string() });
     step.touch()
+}
+
+fn person_of(principal: &Principal) -> Option<PersonId> {
+    principal.person.as_ref().map(|person| person.id)
 }

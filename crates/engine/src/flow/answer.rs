@@ -27,23 +27,27 @@ pub struct Proof {
 impl Engine {
     /// Somebody answers a request with a fresh factor: the requester confirms, somebody else approves. The last answer that is needed grants.
     pub async fn answer(&self, principal: &Principal, request: RequestId, proof: &Proof) -> Result<View, EngineError> {
-        let outcome = decide_again!(self.try_answer(principal, request, proof))?;
-        match outcome {
-            Ok(()) => self.show(principal, request).await,
+        self.certain_clock().await?;
+        let outcome = decide_again!(self, self.try_answer(principal, request, proof));
+        self.inner.metrics.answered(&outcome);
+        match outcome? {
+            Ok(Some(view)) => Ok(view),
+            Ok(None) => self.show_done(principal, request).await,
             Err(why) => {
-                let view = Box::new(self.show(principal, request).await?);
+                let view = Box::new(self.show_done(principal, request).await?);
                 Err(EngineError::AnswerRejected { why, view })
             }
         }
     }
 
-    /// What is counted and what is rejected commits both; only what never got as far as a proof leaves no trace.
+    /// What is counted and what is rejected commits both; only what never got as far as a proof leaves no trace. An answer that grants is seen as it was
+    /// decided; what still waits must be looked up, because those who could answer next took no part in this.
     async fn try_answer(
         &self,
         principal: &Principal,
         id: RequestId,
         proof: &Proof,
-    ) -> Result<Result<(), Rejection>, EngineError> {
+    ) -> Result<Result<Option<View>, Rejection>, EngineError> {
         let person = answering(principal)?;
         let source = principal.source.clone();
         let rows = self.inner.store.load(RequestForAnswer { request: id, person: person.id, source }).await?;
@@ -77,24 +81,23 @@ impl Engine {
         let input = AnswerInput { request, person, checked, throttle, people: &people, cooling };
         let (step, outcome) = decide::answer(input, &mut ctx)?;
         let administration = step.request.operation.action.is_administration() && step.request.grant().is_some();
-        let (step, applied) = if administration {
-            let (step, applied) = self.apply_granted(step, &mut ctx).await?;
-            (step, Some(applied))
-        } else {
-            (step, None)
-        };
-        let (_, changes) = step.finish();
-        self.commit(changes).await?;
-        if let Some(applied) = applied {
-            self.after_change(&applied).await?;
+        let step = if administration { self.apply_granted(step, &mut ctx).await? } else { step };
+        let (request, changes) = step.finish();
+        // A change is let go by this very commit, so the sinks come before it. What they then hold and the log does not was never done.
+        if administration {
+            self.witness(&self.records(&changes.entries)?).await?;
         }
-        Ok(outcome)
+        self.commit(changes).await?;
+        if administration {
+            return Ok(outcome.map(|()| None));
+        }
+        let granted = !request.is_pending();
+        Ok(outcome.map(|()| granted.then(|| self.view(principal, request, &people, Vec::new()))))
     }
 
     pub(crate) fn open_totp(&self, row: &Authenticator) -> Result<TotpSecret, EngineError> {
         let payload = self
-            .inner
-            .keys
+            .keys()
             .open_sealed(seal::AUTHENTICATOR_SECRET, &row.id.to_string(), &row.secret)
             .map_err(EngineError::internal)?;
         TotpSecret::from_payload(payload.expose_secret()).map_err(EngineError::internal)

@@ -75,7 +75,8 @@ impl Engine {
     /// As [`Self::ask`], for what Countersign itself asks.
     pub(crate) async fn ask_for(&self, principal: &Principal, ask: &Ask) -> Result<Asked, EngineError> {
         check(principal, ask)?;
-        decide_again!(self.try_ask(principal, ask))
+        self.certain_clock().await?;
+        decide_again!(self, self.try_ask(principal, ask))
     }
 
     async fn try_ask(&self, principal: &Principal, ask: &Ask) -> Result<Asked, EngineError> {
@@ -88,7 +89,7 @@ impl Engine {
                 return Ok(Asked::Again(self.show(principal, row.request).await?));
             }
         }
-        let fingerprint = self.inner.keys.fingerprint(&ask.operation.match_form(principal.account));
+        let fingerprint = self.keys().fingerprint(&ask.operation.match_form(principal.account));
         // An administrative change carries secrets that a fingerprint does not see, so it is never taken for another one.
         if ask.secret.is_none()
             && let Some(found) = self.find(principal, ask, fingerprint).await?
@@ -125,8 +126,7 @@ impl Engine {
         if let Some(secret) = &ask.secret {
             let row = step.request.id.to_string();
             let sealed = self
-                .inner
-                .keys
+                .keys()
                 .seal(self.inner.random.as_ref(), seal::REQUEST_SEALED, &row, secret.expose_secret())
                 .map_err(EngineError::internal)?;
             step.request.sealed = Some(sealed);

@@ -44,8 +44,8 @@ impl Engine {
     }
 
     async fn end(&self, principal: &Principal, request: RequestId, ending: Ending<'_>) -> Result<View, EngineError> {
-        decide_again!(self.try_end(principal, request, ending))?;
-        self.show(principal, request).await
+        decide_again!(self, self.try_end(principal, request, ending))?;
+        self.show_done(principal, request).await
     }
 
     async fn try_end(&self, principal: &Principal, id: RequestId, ending: Ending<'_>) -> Result<(), EngineError> {

@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use super::View;
 use super::view::visible;
 use crate::commit::decide_again;
+use crate::sinks::Record;
 use crate::{Engine, EngineError};
 
 /// How long a client's lease lasts, and how often it renews it.
@@ -36,12 +37,19 @@ pub struct Released {
 }
 
 impl Engine {
-    /// Uses a grant once. The intent is durable before this returns; nothing is let go otherwise.
+    /// Uses a grant once. The intent is durable, and every required sink has taken it, before this returns; nothing is let go otherwise.
     pub async fn release(&self, principal: &Principal, request: RequestId) -> Result<Released, EngineError> {
-        decide_again!(self.try_release(principal, request))
+        self.certain_clock().await?;
+        let (released, intent) = decide_again!(self, self.try_release(principal, request))?;
+        if let Err(refused) = self.witness(&intent).await {
+            self.take_back(principal, released.release, &refused).await;
+            return Err(refused);
+        }
+        Ok(released)
     }
 
-    async fn try_release(&self, principal: &Principal, id: RequestId) -> Result<Released, EngineError> {
+    /// What may be let go once the sinks have taken these records.
+    async fn try_release(&self, principal: &Principal, id: RequestId) -> Result<(Released, Vec<Record>), EngineError> {
         let also = principal.person.iter().map(|person| person.id).collect();
         let rows = self.inner.store.load(RequestWithPeople { request: id, also, members: false }).await?;
         let rows = rows.ok_or(EngineError::NotFound("request"))?;
@@ -63,8 +71,8 @@ impl Engine {
         let mut ctx = self.ctx()?;
         let release = ReleaseId::new(ctx.now, ctx.tail());
         let signed = CommandGrant::sign(
-            self.inner.keys.grant_signer(),
-            self.inner.keys.name(),
+            self.keys().grant_signer(),
+            self.keys().name(),
             &request,
             release,
             grant.not_before,
@@ -89,9 +97,18 @@ impl Engine {
         };
         match decide::begin(input, &mut ctx) {
             Ok((step, _)) => {
+                self.sinks_are_open()?;
                 self.ledger_keeps_up().await?;
-                self.commit(step.finish().1).await?;
-                Ok(Released { release, grant: signed.token, lease_until })
+                let (_, changes) = step.finish();
+                let mut records = self.records(&changes.entries)?;
+                if lease_until.is_none() {
+                    // Complete when it is let go, so there is no intent that could be taken back: the sinks come first.
+                    if let Err(refused) = self.witness(&std::mem::take(&mut records)).await {
+                        return Err(self.not_recorded(trace, principal, refused).await);
+                    }
+                }
+                self.commit(changes).await?;
+                Ok((Released { release, grant: signed.token, lease_until }, records))
             }
             Err(why) => {
                 // A refusal that says something about people or policy leaves a trace; an over-eager client does not.
@@ -106,9 +123,41 @@ impl Engine {
         }
     }
 
+    /// Nothing of this release left the process: its use is given back. If that can't be written, its lease ends in doubt.
+    async fn take_back(&self, principal: &Principal, release: ReleaseId, why: &EngineError) {
+        if let Err(error) = decide_again!(self, self.try_take_back(principal, release, why)) {
+            tracing::error!(%error, %release, "a release that let nothing go could not be closed; it will be in doubt");
+        }
+    }
+
+    async fn try_take_back(&self, principal: &Principal, id: ReleaseId, why: &EngineError) -> Result<(), EngineError> {
+        let found = self.inner.store.load(ReleaseWithRequest(id)).await?;
+        let (release, request) = found.ok_or(EngineError::NotFound("release"))?;
+        let why = why.to_string();
+        let (step, _) = decide::fail(request, release, &owner(principal), why, &mut self.ctx()?)?;
+        self.commit(step.finish().1).await
+    }
+
+    /// Nothing was begun; the attempt leaves its trace.
+    async fn not_recorded(
+        &self,
+        request: countersign_core::request::Request,
+        principal: &Principal,
+        refused: EngineError,
+    ) -> EngineError {
+        let EngineError::SinkRefused { sink } = &refused else { return refused };
+        let why = ReleaseRefused::NotRecorded { sink: sink.clone() };
+        let told = match self.ctx() {
+            Ok(mut ctx) => self.commit(decide::refuse(request, principal, &why, &mut ctx).finish().1).await,
+            Err(error) => Err(error),
+        };
+        told.map_or_else(|error| error, |()| refused)
+    }
+
     /// The client is still at it.
     pub async fn renew(&self, principal: &Principal, release: ReleaseId) -> Result<Micros, EngineError> {
-        decide_again!(self.try_renew(principal, release))
+        self.certain_clock().await?;
+        decide_again!(self, self.try_renew(principal, release))
     }
 
     async fn try_renew(&self, principal: &Principal, id: ReleaseId) -> Result<Micros, EngineError> {
@@ -128,8 +177,8 @@ impl Engine {
                 "an outcome is 1 to {OUTCOME_LIMIT} printable bytes, for example `exit 0`"
             )));
         }
-        let request = decide_again!(self.try_report(principal, release, outcome))?;
-        self.show(principal, request).await
+        let request = decide_again!(self, self.try_report(principal, release, outcome))?;
+        self.show_done(principal, request).await
     }
 
     async fn try_report(&self, principal: &Principal, id: ReleaseId, outcome: &str) -> Result<RequestId, EngineError> {
@@ -158,7 +207,7 @@ impl Engine {
 
     /// A release whose evidence nobody could find in the tree is no release.
     async fn ledger_keeps_up(&self) -> Result<(), EngineError> {
-        let oldest = self.inner.store.load(OldestUnsequenced(self.inner.keys.epoch())).await?;
+        let oldest = self.inner.store.load(OldestUnsequenced(self.keys().epoch())).await?;
         match oldest {
             Some(oldest) if self.now().since(oldest) > LEDGER_LAG => Err(EngineError::LedgerBehind),
             _ => Ok(()),

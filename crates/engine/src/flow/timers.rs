@@ -7,7 +7,7 @@ use countersign_core::decide::{self, Step};
 use countersign_core::ids::{ReleaseId, RequestId};
 use countersign_core::release::ReleaseError;
 use countersign_core::request::TransitionError;
-use countersign_store::{Commit, DueTimers, ReleaseWithRequest, RequestById, SystemWrite};
+use countersign_store::{Commit, NextTimer, ReleaseWithRequest, RequestById, SystemWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::decide_again;
@@ -15,6 +15,8 @@ use crate::{Engine, EngineError};
 
 const TICK: Duration = Duration::from_millis(250);
 const BATCH: u32 = 256;
+/// A timer that was taken by a process that then died is due again after this long.
+const CLAIM: Duration = Duration::from_secs(10);
 /// What is stored for a while only is swept out this often.
 const SWEEP_EVERY: Duration = Duration::from_mins(10);
 
@@ -41,10 +43,22 @@ impl Engine {
 
     /// Acts on everything that is due now. Returns how many timers were acted on.
     pub async fn fire_due(&self) -> Result<usize, EngineError> {
-        let due = self.inner.store.load(DueTimers { now: self.now(), limit: BATCH }).await?;
+        if self.is_stopped() {
+            return Ok(0);
+        }
+        // A clock that runs ahead would end what others still may use.
+        if self.has_other_clock().await? {
+            return Ok(0);
+        }
+        let now = self.now();
+        // A claim writes, so nothing is claimed while nothing is due.
+        if self.inner.store.load(NextTimer).await?.is_none_or(|due| due > now) {
+            return Ok(0);
+        }
+        let due = self.inner.store.claim_timers(now, now.plus(CLAIM), BATCH).await?;
         let mut fired = 0;
         for timer in due {
-            match decide_again!(self.fire(&timer)) {
+            match decide_again!(self, self.fire(&timer)) {
                 Ok(()) => fired += 1,
                 // One timer that can't be acted on must not keep the others from their turn.
                 Err(error) => {
@@ -57,7 +71,12 @@ impl Engine {
 
     /// Removes used idempotency keys, ended sessions and the counters of strangers who stayed away.
     pub async fn sweep(&self) -> Result<(), EngineError> {
-        let commit = Commit::from(vec![SystemWrite::PurgeExpired { now: self.now() }]);
+        if self.has_other_clock().await? {
+            return Ok(());
+        }
+        let now = self.now();
+        self.inner.live.sweep(now);
+        let commit = Commit::from(vec![SystemWrite::PurgeExpired { now }]);
         Ok(self.inner.store.commit(commit).await?)
     }
 
@@ -72,6 +91,7 @@ impl Engine {
                 let request = self.inner.store.load(RequestById(id(timer)?)).await?;
                 request.map(|request| settled(decide::end_grant(request, &mut ctx))).transpose()?
             }
+            TimerKind::Erasure => return self.go_on_erasing(timer).await,
             TimerKind::ReleaseLease => {
                 let subject: ReleaseId = timer.subject.parse().map_err(EngineError::internal)?;
                 match self.inner.store.load(ReleaseWithRequest(subject)).await? {

@@ -11,9 +11,8 @@ use countersign_store::{
     InboxCursor, InboxFor, PeopleOf, PeopleRows, ReleasesOf, RequestWithPeople, RequestsOf, Whose,
 };
 
-use crate::{Engine, EngineError};
-
-const PAGE_LIMIT: u32 = 200;
+use crate::page::{bad_cursor, bounded, one_more};
+use crate::{Engine, EngineError, Page};
 
 /// A request as one principal sees it.
 #[derive(Clone, Debug)]
@@ -59,13 +58,6 @@ impl May {
     }
 }
 
-/// A part of a list, and where the next part begins.
-#[derive(Clone, Debug)]
-pub struct Page {
-    pub items: Vec<View>,
-    pub next: Option<String>,
-}
-
 impl Engine {
     /// One request, if the principal may see it: his own, one that was put to a group of his, or any for an administrator.
     pub async fn show(&self, principal: &Principal, request: RequestId) -> Result<View, EngineError> {
@@ -80,17 +72,31 @@ impl Engine {
         Ok(self.view(principal, rows.request, &people, releases))
     }
 
+    /// The same after something was done to it. If the database goes away between the two, it was done all the same, so nobody is told that nothing was.
+    pub(crate) async fn show_done(&self, principal: &Principal, request: RequestId) -> Result<View, EngineError> {
+        self.show(principal, request).await.map_err(|error| match error {
+            EngineError::DatabaseAway | EngineError::Busy | EngineError::DiskFull => EngineError::UnknownOutcome,
+            other => other,
+        })
+    }
+
     /// What waits for the principal's answer, the most urgent first.
-    pub async fn inbox(&self, principal: &Principal, cursor: Option<&str>, limit: u32) -> Result<Page, EngineError> {
-        let Some(person) = &principal.person else { return Ok(Page { items: Vec::new(), next: None }) };
+    pub async fn inbox(
+        &self,
+        principal: &Principal,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<View>, EngineError> {
+        let Some(person) = &principal.person else { return Ok(Page::empty()) };
         let rows = self.inner.store.load(PeopleOf { persons: vec![person.id], groups: Vec::new() }).await?;
         let (people, _) = self.judge(&rows);
         let groups =
             people.get(person.id).map(|standing| standing.groups.iter().cloned().collect()).unwrap_or_default();
         let after = cursor.map(inbox_cursor).transpose()?;
-        let limit = limit.clamp(1, PAGE_LIMIT);
-        let requests = self.inner.store.load(InboxFor { groups, after, limit }).await?;
-        let next = full(&requests, limit).map(|last| format!("{}.{}", last.deadline.as_micros(), last.id));
+        let limit = bounded(limit);
+        let requests = self.inner.store.load(InboxFor { groups, after, limit: one_more(limit) }).await?;
+        let Page { items: requests, next } =
+            Page::cut(requests, limit, |last| format!("{}.{}", last.deadline.as_micros(), last.id));
         let mut items = Vec::new();
         for request in requests {
             // Somebody's own requests are in the inbox of his groups, but he can't answer them.
@@ -103,13 +109,18 @@ impl Engine {
     }
 
     /// The principal's own requests, newest first.
-    pub async fn mine(&self, principal: &Principal, cursor: Option<&str>, limit: u32) -> Result<Page, EngineError> {
+    pub async fn mine(
+        &self,
+        principal: &Principal,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<View>, EngineError> {
         let whose =
             principal.person.as_ref().map_or(Whose::Account(principal.account), |person| Whose::Person(person.id));
         let before = cursor.map(|text| text.parse::<RequestId>().map_err(|_| bad_cursor())).transpose()?;
-        let limit = limit.clamp(1, PAGE_LIMIT);
-        let requests = self.inner.store.load(RequestsOf { whose, before, limit }).await?;
-        let next = full(&requests, limit).map(|last| last.id.to_string());
+        let limit = bounded(limit);
+        let requests = self.inner.store.load(RequestsOf { whose, before, limit: one_more(limit) }).await?;
+        let Page { items: requests, next } = Page::cut(requests, limit, |last| last.id.to_string());
         let mut items = Vec::new();
         for request in requests {
             items.push(self.show(principal, request.id).await?);
@@ -117,7 +128,13 @@ impl Engine {
         Ok(Page { items, next })
     }
 
-    fn view(&self, principal: &Principal, request: Request, people: &People, releases: Vec<Release>) -> View {
+    pub(super) fn view(
+        &self,
+        principal: &Principal,
+        request: Request,
+        people: &People,
+        releases: Vec<Release>,
+    ) -> View {
         let progress = decide::progress(&request, people);
         let you = self.you(principal, &request, people);
         let mut open: Vec<&GroupName> =
@@ -208,18 +225,9 @@ fn able(request: &Request, people: &People, group: &GroupName) -> Vec<String> {
         .collect()
 }
 
-fn full(requests: &[Request], limit: u32) -> Option<&Request> {
-    let full = u32::try_from(requests.len()).is_ok_and(|count| count == limit);
-    requests.last().filter(|_| full)
-}
-
 fn inbox_cursor(text: &str) -> Result<InboxCursor, EngineError> {
     let (deadline, request) = text.split_once('.').ok_or_else(bad_cursor)?;
     let deadline = deadline.parse().map(countersign_core::time::Micros::from_micros).map_err(|_| bad_cursor())?;
     let request = request.parse().map_err(|_| bad_cursor())?;
     Ok(InboxCursor { deadline, request })
-}
-
-fn bad_cursor() -> EngineError {
-    EngineError::Invalid("the cursor is not one that this list gave out; begin without one".into())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use countersign_core::canonical::Value;
+use countersign_core::changes::{Timer, TimerKind, Write};
 use countersign_core::decide::{self, Ctx, Step};
 use countersign_core::digest::Digest;
 use countersign_core::entry::EntryKind;
@@ -90,7 +91,7 @@ impl Engine {
     }
 
     /// The last answer granted an administrative request: its change joins the very same commit.
-    pub(crate) async fn apply_granted(&self, step: Step, ctx: &mut Ctx) -> Result<(Step, Change), EngineError> {
+    pub(crate) async fn apply_granted(&self, step: Step, ctx: &mut Ctx) -> Result<Step, EngineError> {
         let request = &step.request;
         let change = Change::from_parameters(&request.operation.parameters)?;
         // What policy judged and people approved must be what is done.
@@ -99,8 +100,7 @@ impl Engine {
         }
         let secret = match &request.sealed {
             Some(sealed) => Some(
-                self.inner
-                    .keys
+                self.keys()
                     .open_sealed(seal::REQUEST_SEALED, &request.id.to_string(), sealed)
                     .map_err(EngineError::internal)?,
             ),
@@ -116,15 +116,10 @@ impl Engine {
         let fields = vec![ctx.field("change", step.request.operation.action.as_str())];
         step.entry(ctx, EntryKind::AdminApplied, vec![("countersigned", Value::from(countersigned))], fields);
         let id = ReleaseId::new(ctx.now, ctx.tail());
-        let (step, _) = decide::within_grant(step, id, fingerprint, "applied".to_owned(), ctx)?;
-        Ok((step, change))
-    }
-
-    /// What this process keeps in memory follows what was committed.
-    pub(crate) async fn after_change(&self, change: &Change) -> Result<(), EngineError> {
-        if matches!(change, Change::PolicyApply { .. }) {
-            self.inner.policy.refresh(&self.inner.store).await?;
+        let (mut step, _) = decide::within_grant(step, id, fingerprint, "applied".to_owned(), ctx)?;
+        if matches!(change, Change::PersonErase { .. }) {
+            step.write(Write::SetTimer(Timer::request(TimerKind::Erasure, step.request.id, ctx.now)));
         }
-        Ok(())
+        Ok(step)
     }
 }

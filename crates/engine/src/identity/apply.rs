@@ -5,6 +5,7 @@ use std::time::Duration;
 use countersign_core::changes::{Changes, Write};
 use countersign_core::decide::{self, Ctx};
 use countersign_core::digest::Digest;
+use countersign_core::erasure::is_pseudonym;
 use countersign_core::identity::{Account, AccountKind, Membership, Person, PersonRef, Token};
 use countersign_core::ids::{AccountId, PersonId, TokenId};
 use countersign_core::names::{AccountName, GroupName, LOCAL_REALM, check_name};
@@ -39,6 +40,7 @@ impl Engine {
             Change::PersonAdd { name, groups } => self.add_person(name, groups, with, ctx).await?,
             Change::PersonDisable { name } => self.disable(name, false, ctx).await?,
             Change::PersonRemove { name } => self.disable(name, true, ctx).await?,
+            Change::PersonErase { name } => self.begin_erasure(by, name, ctx).await?,
             Change::PersonEnable { name } => {
                 let person = self.person(name).await?;
                 vec![Write::UpdatePerson(Person { active: true, version: person.version + 1, ..person })]
@@ -70,6 +72,9 @@ impl Engine {
             Change::AccountLink { account, person } => {
                 let row = self.inner.store.load(AccountByName(account.clone())).await?;
                 let account = row.ok_or(EngineError::NotFound("account"))?.account;
+                if is_pseudonym(account.name.name()) {
+                    return Err(erased());
+                }
                 if account.kind == AccountKind::Service {
                     return Err(invalid("a service belongs to no person; it may ask, and others approve"));
                 }
@@ -119,7 +124,7 @@ impl Engine {
         Ok(writes)
     }
 
-    async fn disable(&self, name: &str, remove: bool, ctx: &Ctx) -> Result<Vec<Write>, EngineError> {
+    pub(super) async fn disable(&self, name: &str, remove: bool, ctx: &Ctx) -> Result<Vec<Write>, EngineError> {
         let person = self.person(name).await?;
         self.keep_an_administrator(person.id).await?;
         let mut writes = Vec::new();
@@ -181,7 +186,7 @@ impl Engine {
         if *group == GroupName::administrators() {
             return Err(invalid("administrators can't be removed; without them nobody could change anything"));
         }
-        if self.inner.policy.get().groups_named().contains(group) {
+        if self.policy_in_force().await?.groups_named().contains(group) {
             return Err(invalid("the policy in force names this group; change the policy first"));
         }
         Ok(vec![Write::DeleteGroup { group: group.clone() }])
@@ -235,11 +240,17 @@ impl Engine {
         ])
     }
 
-    async fn person(&self, name: &str) -> Result<Person, EngineError> {
+    pub(super) async fn person(&self, name: &str) -> Result<Person, EngineError> {
+        if is_pseudonym(name) {
+            return Err(erased());
+        }
         self.inner.store.load(PersonByName(name.to_owned())).await?.ok_or(EngineError::NotFound("person"))
     }
 
     async fn local_account(&self, name: &str) -> Result<Account, EngineError> {
+        if is_pseudonym(name) {
+            return Err(erased());
+        }
         let name = AccountName::new(LOCAL_REALM, name).map_err(|error| invalid(&error.to_string()))?;
         let row = self.inner.store.load(AccountByName(name)).await?;
         Ok(row.ok_or(EngineError::NotFound("account"))?.account)
@@ -256,6 +267,7 @@ impl Engine {
         if self.inner.store.load(AccountByName(name.clone())).await?.is_some() {
             return Err(EngineError::Exists { what: "account", key: name.to_string() });
         }
+        self.free_name(&name).await?;
         let id = AccountId::new(ctx.now, ctx.tail());
         Ok(Account { id, name, kind, person, active: true, password: None, created_at: ctx.now, version: 1 })
     }
@@ -266,8 +278,7 @@ impl Engine {
         with: &Circumstances<'_>,
     ) -> Result<countersign_core::sealed::Sealed, EngineError> {
         let hash = with.secret.ok_or_else(|| EngineError::internal("the change lost its password"))?;
-        self.inner
-            .keys
+        self.keys()
             .seal(self.inner.random.as_ref(), seal::ACCOUNT_PASSWORD, &account.to_string(), hash.expose_secret())
             .map_err(EngineError::internal)
     }
@@ -298,6 +309,10 @@ impl Engine {
 
 fn membership(group: &GroupName, person: PersonId, countersigned: bool, ctx: &Ctx) -> Membership {
     Membership { group: group.clone(), person, since: ctx.now, countersigned }
+}
+
+fn erased() -> EngineError {
+    invalid("this person was erased; nothing of it can be changed or brought back")
 }
 
 fn invalid(why: &str) -> EngineError {

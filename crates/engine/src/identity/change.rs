@@ -29,6 +29,10 @@ pub enum Change {
     PersonRemove {
         name: String,
     },
+    /// As remove; then names and all clear texts that tell of the person go, too. Nothing brings them back.
+    PersonErase {
+        name: String,
+    },
     /// Takes a password.
     PasswordSet {
         name: String,
@@ -115,6 +119,7 @@ impl Change {
             Self::PersonDisable { name } => ("admin.person.disable", name.clone()),
             Self::PersonEnable { name } => ("admin.person.enable", name.clone()),
             Self::PersonRemove { name } => ("admin.person.remove", name.clone()),
+            Self::PersonErase { name } => ("admin.person.erase", name.clone()),
             Self::PasswordSet { name } => ("admin.password.set", name.clone()),
             Self::FactorReset { name } => ("admin.factor.reset", name.clone()),
             Self::ThrottleClear { name } => ("admin.throttle.clear", name.clone()),

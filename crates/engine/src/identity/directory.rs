@@ -1,14 +1,14 @@
 //! Who there is, as people may see it.
 
-use countersign_core::identity::{AccountKind, AuthenticatorState, PersonRef};
+use countersign_core::identity::{AccountKind, PersonRef};
+use countersign_core::ids::PersonId;
 use countersign_core::names::{AccountName, Factor, GroupName};
 use countersign_core::principal::{Principal, Via};
 use countersign_core::time::Micros;
-use countersign_store::{
-    AuthenticatorsOf, ListAccounts, ListGroups, ListMemberships, ListPersons, PeopleOf, SessionById, TokenById,
-};
+use countersign_store::{GroupsPage, MembershipsPage, PeopleOf, PeoplePage, PeoplePageRows, SessionById, TokenById};
 
-use crate::{Engine, EngineError};
+use crate::page::{bad_cursor, bounded, one_more};
+use crate::{Engine, EngineError, Page};
 
 /// The caller, as the service sees him.
 #[derive(Clone, Debug)]
@@ -33,9 +33,13 @@ pub struct PersonView {
 }
 
 #[derive(Clone, Debug)]
-pub struct GroupView {
+pub struct MembershipView {
     pub group: GroupName,
-    pub members: Vec<String>,
+    /// The person's name.
+    pub person: String,
+    pub since: Micros,
+    /// Whether a second administrator agreed to it; otherwise it fills no place before it has cooled.
+    pub countersigned: bool,
 }
 
 impl Engine {
@@ -70,42 +74,62 @@ impl Engine {
         })
     }
 
-    /// Everybody, for administrators.
-    pub async fn people(&self, principal: &Principal) -> Result<Vec<PersonView>, EngineError> {
+    /// Everybody by name, for administrators. The cursor is a name.
+    pub async fn people(
+        &self,
+        principal: &Principal,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<PersonView>, EngineError> {
         self.require_administrator(principal).await?;
-        let persons = self.inner.store.load(ListPersons).await?;
-        let accounts = self.inner.store.load(ListAccounts).await?;
-        let memberships = self.inner.store.load(ListMemberships).await?;
-        let mut views = Vec::with_capacity(persons.len());
-        for person in persons {
-            let rows = self.inner.store.load(AuthenticatorsOf(person.id)).await?;
-            let active = rows.iter().filter(|row| row.state == AuthenticatorState::Active);
-            views.push(PersonView {
-                factors: active.map(|row| row.factor).collect(),
-                groups: memberships.iter().filter(|m| m.person == person.id).map(|m| m.group.clone()).collect(),
-                accounts: accounts.iter().filter(|a| a.person == Some(person.id)).map(|a| a.name.clone()).collect(),
-                name: person.name,
-                active: person.active,
-            });
-        }
-        Ok(views)
+        let limit = bounded(limit);
+        let page = PeoplePage { after: cursor.map(str::to_owned), limit: one_more(limit) };
+        let PeoplePageRows { persons, groups, factors, accounts } = self.inner.store.load(page).await?;
+        let Page { items: persons, next } = Page::cut(persons, limit, |person| person.name.clone());
+        let items = persons.into_iter().map(|person| PersonView {
+            groups: of(person.id, &groups),
+            factors: of(person.id, &factors),
+            accounts: of(person.id, &accounts),
+            name: person.name,
+            active: person.active,
+        });
+        Ok(Page { items: items.collect(), next })
     }
 
-    /// All groups and their members, for administrators.
-    pub async fn groups(&self, principal: &Principal) -> Result<Vec<GroupView>, EngineError> {
+    /// All groups by name, for administrators. The cursor is a group.
+    pub async fn groups(
+        &self,
+        principal: &Principal,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<GroupName>, EngineError> {
         self.require_administrator(principal).await?;
-        let persons = self.inner.store.load(ListPersons).await?;
-        let memberships = self.inner.store.load(ListMemberships).await?;
-        let name = |id| persons.iter().find(|person| person.id == id).map(|person| person.name.clone());
-        let groups = self.inner.store.load(ListGroups).await?;
-        Ok(groups
-            .into_iter()
-            .map(|row| {
-                let members =
-                    memberships.iter().filter(|m| m.group == row.group).filter_map(|m| name(m.person)).collect();
-                GroupView { group: row.group, members }
-            })
-            .collect())
+        let after = cursor.map(|text| text.parse().map_err(|_| bad_cursor())).transpose()?;
+        let limit = bounded(limit);
+        let rows = self.inner.store.load(GroupsPage { after, limit: one_more(limit) }).await?;
+        Ok(Page::cut(rows.into_iter().map(|row| row.group).collect(), limit, ToString::to_string))
+    }
+
+    /// All memberships, by group and then by person in the order in which people were added, for administrators.
+    pub async fn memberships(
+        &self,
+        principal: &Principal,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<MembershipView>, EngineError> {
+        self.require_administrator(principal).await?;
+        let after = cursor.map(membership_cursor).transpose()?;
+        let limit = bounded(limit);
+        let rows = self.inner.store.load(MembershipsPage { after, limit: one_more(limit) }).await?;
+        let Page { items, next } =
+            Page::cut(rows, limit, |(membership, _)| format!("{} {}", membership.group, membership.person));
+        let items = items.into_iter().map(|(membership, person)| MembershipView {
+            group: membership.group,
+            person,
+            since: membership.since,
+            countersigned: membership.countersigned,
+        });
+        Ok(Page { items: items.collect(), next })
     }
 
     pub(crate) async fn is_administrator(&self, principal: &Principal) -> Result<bool, EngineError> {
@@ -125,4 +149,13 @@ impl Engine {
             Err(EngineError::NotPermitted("this is for administrators".into()))
         }
     }
+}
+
+fn of<T: Clone>(person: PersonId, rows: &[(PersonId, T)]) -> Vec<T> {
+    rows.iter().filter(|(owner, _)| *owner == person).map(|(_, what)| what.clone()).collect()
+}
+
+fn membership_cursor(text: &str) -> Result<(GroupName, PersonId), EngineError> {
+    let (group, person) = text.rsplit_once(' ').ok_or_else(bad_cursor)?;
+    Ok((group.parse().map_err(|_| bad_cursor())?, person.parse().map_err(|_| bad_cursor())?))
 }

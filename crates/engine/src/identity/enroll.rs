@@ -34,8 +34,7 @@ impl Engine {
         let id = AuthenticatorId::new(ctx.now, ctx.tail());
         let payload = secret.to_payload();
         let sealed = self
-            .inner
-            .keys
+            .keys()
             .seal(self.inner.random.as_ref(), seal::AUTHENTICATOR_SECRET, &id.to_string(), payload.expose_secret())
             .map_err(EngineError::internal)?;
         let row = Authenticator {
@@ -48,7 +47,7 @@ impl Engine {
             enrolled_at: ctx.now,
             countersigned: false,
         };
-        let otpauth = secret.otpauth_url(self.inner.keys.name(), &person.name).map_err(EngineError::internal)?;
+        let otpauth = secret.otpauth_url(self.keys().name(), &person.name).map_err(EngineError::internal)?;
         self.commit(Changes { writes: vec![Write::InsertAuthenticator(row)], entries: Vec::new() }).await?;
         Ok(Enrolment { authenticator: id, otpauth, secret: secret.to_base32() })
     }
@@ -61,7 +60,7 @@ impl Engine {
         codes: &[SecretString; 2],
     ) -> Result<(), EngineError> {
         self.require_fresh(principal).await?;
-        decide_again!(self.try_finish_enrolment(principal, id, codes))
+        decide_again!(self, self.try_finish_enrolment(principal, id, codes))
     }
 
     async fn try_finish_enrolment(
@@ -91,7 +90,7 @@ impl Engine {
         };
         let mut ctx = self.ctx()?;
         let fields = vec![ctx.field("person", person.name.as_str()), ctx.field("factor", Factor::Totp.as_str())];
-        let entry = ctx.entry(EntryKind::FactorEnrolled, None, Vec::new(), fields);
+        let entry = ctx.entry(EntryKind::FactorEnrolled, None, Vec::new(), fields).about(Some(person.id));
         let writes = vec![
             Write::RemoveAuthenticators { person: person.id, except: Some(id) },
             Write::ActivateAuthenticator { id, step: first.max(second), enrolled_at: now, countersigned: false },

@@ -7,6 +7,7 @@ use std::time::Duration;
 use countersign_core::canonical::Value;
 use countersign_core::changes::Changes;
 use countersign_core::entry::EntryKind;
+use countersign_core::ids::PersonId;
 use countersign_core::time::Micros;
 use tokio_util::sync::CancellationToken;
 
@@ -26,15 +27,17 @@ struct Key {
     minute: i64,
     account: String,
     source: String,
+    /// Whose account it is, if it is anybody's.
+    person: Option<PersonId>,
 }
 
 impl FailedLogins {
-    pub(crate) fn count(&self, account: &str, source: &str, now: Micros) {
+    pub(crate) fn count(&self, account: &str, person: Option<PersonId>, source: &str, now: Micros) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let minute = now.as_secs().div_euclid(60);
-        let mut key = Key { minute, account: account.to_owned(), source: source.to_owned() };
+        let mut key = Key { minute, account: account.to_owned(), source: source.to_owned(), person };
         if counts.len() >= KEPT_APART && !counts.contains_key(&key) {
-            key = Key { minute, account: OTHERS.to_owned(), source: OTHERS.to_owned() };
+            key = Key { minute, account: OTHERS.to_owned(), source: OTHERS.to_owned(), person: None };
         }
         *counts.entry(key).or_default() += 1;
     }
@@ -42,7 +45,7 @@ impl FailedLogins {
     /// Everything of minutes before `minute`.
     fn take(&self, minute: i64) -> BTreeMap<Key, i64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let later = counts.split_off(&Key { minute, account: String::new(), source: String::new() });
+        let later = counts.split_off(&Key { minute, account: String::new(), source: String::new(), person: None });
         std::mem::replace(&mut counts, later)
     }
 
@@ -84,7 +87,7 @@ impl Engine {
             .map(|(key, count)| {
                 let fields = vec![ctx.field("account", key.account.as_str()), ctx.field("source", key.source.as_str())];
                 let clear = vec![("count", Value::from(*count)), ("minute", Value::from(key.minute))];
-                ctx.entry(EntryKind::LoginFailed, None, clear, fields)
+                ctx.entry(EntryKind::LoginFailed, None, clear, fields).about(key.person)
             })
             .collect();
         let result = self.commit(Changes { writes: Vec::new(), entries }).await;
@@ -103,7 +106,7 @@ mod tests {
     fn a_flood_is_one_line_for_each_account_source_and_minute() {
         let failed = FailedLogins::default();
         for second in 0..120 {
-            failed.count("alice", "10.0.0.1", Micros::from_secs(second));
+            failed.count("alice", None, "10.0.0.1", Micros::from_secs(second));
         }
         let taken = failed.take(1);
         assert_eq!(taken.values().copied().collect::<Vec<_>>(), [60]);
@@ -114,7 +117,7 @@ mod tests {
     fn a_flood_of_names_is_bounded() {
         let failed = FailedLogins::default();
         for n in 0..10_000 {
-            failed.count(&format!("user{n}"), "10.0.0.1", Micros::from_secs(1));
+            failed.count(&format!("user{n}"), None, "10.0.0.1", Micros::from_secs(1));
         }
         let taken = failed.take(i64::MAX);
         assert_eq!(taken.len(), KEPT_APART + 1);

@@ -45,6 +45,20 @@ impl Engine {
         code: Option<SecretString>,
         source: &str,
     ) -> Result<Login, EngineError> {
+        let outcome = self.log_in(name, password, code, source).await;
+        self.inner.metrics.login(&outcome);
+        outcome
+    }
+
+    async fn log_in(
+        &self,
+        name: &str,
+        password: SecretString,
+        code: Option<SecretString>,
+        source: &str,
+    ) -> Result<Login, EngineError> {
+        self.require_current()?;
+        self.certain_clock().await?;
         let row = match name.parse::<AccountName>() {
             Ok(name) => self.inner.store.load(AccountByName(name)).await?,
             Err(_) => None,
@@ -53,7 +67,7 @@ impl Engine {
         // Looked at before the expensive hash, and again with the verdict: a delay costs us nothing.
         admit(&self.inner.store.load(ThrottleFor(key.clone())).await?, self.now())?;
         let right = self.password_is_right(row.as_ref(), password).await?;
-        decide_again!(self.try_login(row.as_ref(), right, code.as_ref(), &key, name, source))
+        decide_again!(self, self.try_login(row.as_ref(), right, code.as_ref(), &key, name, source))
     }
 
     async fn try_login(
@@ -68,9 +82,10 @@ impl Engine {
         let throttle = self.inner.store.load(ThrottleFor(key.clone())).await?;
         let now = self.now();
         admit(&throttle, now)?;
+        let whose = row.and_then(|row| row.account.person);
         let Some(row) = row.filter(|_| right) else {
             self.commit(Changes { writes: vec![Write::Throttle(throttle.failed(now))], entries: Vec::new() }).await?;
-            self.inner.failed_logins.count(name, source, now);
+            self.inner.failed_logins.count(name, whose, source, now);
             return Err(EngineError::LoginRefused);
         };
         let principal = by_password(&row.account, row.person.as_ref(), source, now).map_err(|why| {
@@ -97,7 +112,7 @@ impl Engine {
             ctx.field("source", source),
             ctx.field("factor", factor.as_str()),
         ];
-        let entry = ctx.entry(EntryKind::LoginSucceeded, None, Vec::new(), fields);
+        let entry = ctx.entry(EntryKind::LoginSucceeded, None, Vec::new(), fields).about(row.account.person);
         let expires_at = session.expires_at;
         writes.push(Write::InsertSession(session));
         self.commit(Changes { writes, entries: vec![entry] }).await?;
@@ -111,7 +126,8 @@ impl Engine {
         };
         let mut ctx = self.ctx()?;
         let fields = vec![ctx.field("account", principal.name.to_string())];
-        let entry = ctx.entry(EntryKind::SessionEnded, None, Vec::new(), fields);
+        let who = principal.person.as_ref().map(|person| person.id);
+        let entry = ctx.entry(EntryKind::SessionEnded, None, Vec::new(), fields).about(who);
         self.commit(Changes { writes: vec![Write::EndSession { id: session }], entries: vec![entry] }).await
     }
 
@@ -159,8 +175,7 @@ impl Engine {
         let stored = match row.and_then(|row| row.account.password.as_ref().map(|sealed| (row, sealed))) {
             Some((row, sealed)) => {
                 let bytes = self
-                    .inner
-                    .keys
+                    .keys()
                     .open_sealed(seal::ACCOUNT_PASSWORD, &row.account.id.to_string(), sealed)
                     .map_err(EngineError::internal)?;
                 let text = std::str::from_utf8(bytes.expose_secret()).map_err(EngineError::internal)?;
@@ -193,7 +208,7 @@ impl Engine {
     }
 
     fn bucket(&self, text: &str, buckets: u32) -> u32 {
-        let digest = self.inner.keys.fingerprint(format!("countersign/bucket/v1:{text}").as_bytes());
+        let digest = self.keys().fingerprint(format!("countersign/bucket/v1:{text}").as_bytes());
         let [a, b, c, d, ..] = *digest.as_bytes();
         u32::from_be_bytes([a, b, c, d]) % buckets
     }

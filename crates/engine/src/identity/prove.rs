@@ -25,7 +25,8 @@ impl Engine {
     pub async fn freshen(&self, principal: &Principal, code: &SecretString) -> Result<(), EngineError> {
         let person = answering(principal)?;
         let Via::Session(session) = principal.via else { return Err(EngineError::Unauthenticated) };
-        decide_again!(async {
+        self.certain_clock().await?;
+        decide_again!(self, async {
             let mut writes = self.prove(person, code, &principal.source).await?;
             writes.push(Write::FreshenSession { id: session, at: self.now(), factor: Factor::Totp });
             self.commit(Changes { writes, entries: Vec::new() }).await
@@ -35,6 +36,7 @@ impl Engine {
     /// Refuses what would change credentials on the strength of an old login.
     pub(crate) async fn require_fresh(&self, principal: &Principal) -> Result<(), EngineError> {
         let person = answering(principal)?;
+        self.certain_clock().await?;
         let enrolled = self.inner.store.load(AuthenticatorsOf(person.id)).await?;
         let has_factor = enrolled.iter().any(|row| row.state == AuthenticatorState::Active);
         // Who has no second factor yet can prove only the password; that is how the first one is enrolled.
@@ -72,7 +74,7 @@ impl Engine {
             Checked::Wrong => {
                 let writes = vec![Write::Throttle(throttle.failed(now))];
                 self.commit(Changes { writes, entries: Vec::new() }).await?;
-                self.inner.failed_logins.count(&person.name, source, now);
+                self.inner.failed_logins.count(&person.name, Some(person.id), source, now);
                 Err(EngineError::LoginRefused)
             }
         }

@@ -11,11 +11,12 @@ use countersign_core::names::{Action, check_name};
 use countersign_core::principal::Principal;
 use countersign_core::time::Micros;
 use countersign_keys::opaque::OpaqueToken;
-use countersign_store::{ListTokens, TokenById};
+use countersign_store::{TokenById, TokensPage};
 use secrecy::SecretString;
 
 use super::authenticate::TOKEN_KIND;
-use crate::{Engine, EngineError};
+use crate::page::{bad_cursor, bounded, one_more};
+use crate::{Engine, EngineError, Page};
 
 const LONGEST: Duration = Duration::from_hours(24 * 366);
 const SCOPES_LIMIT: usize = 64;
@@ -52,19 +53,28 @@ impl Engine {
             revoked_at: None,
         };
         let fields = vec![ctx.field("account", principal.name.to_string()), ctx.field("token", row.id.to_string())];
-        let entry = ctx.entry(EntryKind::TokenCreated, None, Vec::new(), fields);
+        let who = principal.person.as_ref().map(|person| person.id);
+        let entry = ctx.entry(EntryKind::TokenCreated, None, Vec::new(), fields).about(who);
         let made = NewToken { id: row.id, token: token.text().clone(), expires_at: row.expires_at };
+        // Whoever has the value needs no further leave, so it goes out only with its evidence. A session is different: it lets nothing go by itself, and it
+        // takes one to deny and to revoke while a sink is away.
+        self.witness(&self.records(std::slice::from_ref(&entry))?).await?;
         self.commit(Changes { writes: vec![Write::InsertToken(row)], entries: vec![entry] }).await?;
         Ok(made)
     }
 
-    /// The caller's own tokens; an administrator sees all.
-    pub async fn tokens(&self, principal: &Principal) -> Result<Vec<Token>, EngineError> {
-        let all = self.inner.store.load(ListTokens).await?;
-        if self.is_administrator(principal).await? {
-            return Ok(all);
-        }
-        Ok(all.into_iter().filter(|token| token.owner == principal.account).collect())
+    /// The caller's own tokens, oldest first; an administrator sees all.
+    pub async fn tokens(
+        &self,
+        principal: &Principal,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Token>, EngineError> {
+        let owner = if self.is_administrator(principal).await? { None } else { Some(principal.account) };
+        let after = cursor.map(|text| text.parse().map_err(|_| bad_cursor())).transpose()?;
+        let limit = bounded(limit);
+        let rows = self.inner.store.load(TokensPage { owner, after, limit: one_more(limit) }).await?;
+        Ok(Page::cut(rows, limit, |token| token.id.to_string()))
     }
 
     /// Ends a token at once: the owner's own, or anybody's for an administrator. Taking a right away needs no second person.
@@ -78,7 +88,8 @@ impl Engine {
         }
         let mut ctx = self.ctx()?;
         let fields = vec![ctx.field("by", principal.name.to_string()), ctx.field("token", id.to_string())];
-        let entry = ctx.entry(EntryKind::TokenRevoked, None, Vec::new(), fields);
+        let who = principal.person.as_ref().map(|person| person.id);
+        let entry = ctx.entry(EntryKind::TokenRevoked, None, Vec::new(), fields).about(who);
         let writes = vec![Write::RevokeToken { id, at: ctx.now }];
         match self.commit(Changes { writes, entries: vec![entry] }).await {
             // Somebody else revoked it at the same moment.

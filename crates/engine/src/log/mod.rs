@@ -3,5 +3,8 @@
 mod receipt;
 mod sequencer;
 mod serve;
+mod watch;
 
 pub use serve::{LogInfo, Resource};
+pub use watch::CHECKPOINT_LIMIT;
+pub(crate) use watch::{LogWatch, close, contradict};

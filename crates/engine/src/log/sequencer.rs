@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use countersign_ledger::{Checkpoint, Frontier, TileMap, TreeHead, leaf_hash};
 use countersign_store::{
-    CheckpointRow, Commit, CommitError, Expectation, Integration, LatestCheckpoint, LogState, SystemWrite, Tiles,
-    UnsequencedEntries,
+    CheckpointRow, Commit, CommitError, Expectation, Integration, SystemWrite, Tiles, UnsequencedEntries,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +28,7 @@ impl Engine {
                 tracing::error!(%error, "the ledger could not be extended; trying again");
             }
             if last {
+                self.let_go().await;
                 return;
             }
             tokio::select! {
@@ -43,15 +43,27 @@ impl Engine {
         }
     }
 
+    /// Another process need not wait for the end of the lease of one that stops.
+    async fn let_go(&self) {
+        let lease = SystemWrite::ReleaseLease { name: LEASE_NAME.to_owned(), owner: self.inner.config.node.clone() };
+        if let Err(error) = self.inner.store.commit(Commit::from(vec![lease])).await {
+            tracing::warn!(%error, "the sequencer's lease could not be let go; it ends by itself");
+        }
+    }
+
     /// Integrates everything that waits, and signs the result. Does nothing on a node that does not hold the lease.
     pub async fn sequence(&self) -> Result<(), EngineError> {
-        let epoch = self.inner.keys.epoch();
         loop {
+            // Never on top of a tree that is not the one that this process knew.
+            let Some(head) = self.look().await? else { return Ok(()) };
+            let epoch = self.keys().epoch();
             let waiting = self.inner.store.load(UnsequencedEntries { epoch, limit: BATCH }).await?;
-            let head = self.inner.store.load(LogState(epoch)).await?;
-            let head = head.ok_or_else(|| EngineError::internal("the log of this epoch was never opened"))?;
             if waiting.is_empty() {
                 return self.sign(head).await;
+            }
+            // A lease that a clock ahead of the others takes would outlast this process by as much.
+            if self.has_other_clock().await? {
+                return Ok(());
             }
             let now = self.now();
             let node = &self.inner.config.node;
@@ -63,10 +75,11 @@ impl Engine {
             let mut frontier = Frontier::load(&head, &tiles).map_err(EngineError::internal)?;
             let tiles =
                 frontier.extend(waiting.iter().map(|entry| leaf_hash(&entry.bytes))).map_err(EngineError::internal)?;
+            let grown = frontier.head();
             let integration = Integration {
                 epoch,
                 from: head.size,
-                head: frontier.head(),
+                head: grown,
                 entries: waiting.iter().map(|entry| entry.id).collect(),
                 tiles,
             };
@@ -75,7 +88,7 @@ impl Engine {
                 SystemWrite::Integrate(integration),
             ];
             match self.inner.store.commit(Commit::from(system)).await {
-                Ok(()) => {}
+                Ok(()) => self.inner.log.grew(epoch, grown),
                 // Another node took over in between; its work is as good as ours.
                 Err(CommitError::Conflict(Expectation::LeaseLost { .. } | Expectation::LogMoved { .. })) => {
                     return Ok(());
@@ -87,16 +100,17 @@ impl Engine {
 
     /// Signs a head that is already durable: what is signed can't be taken back.
     async fn sign(&self, head: TreeHead) -> Result<(), EngineError> {
-        let epoch = self.inner.keys.epoch();
-        let signed = self.inner.store.load(LatestCheckpoint(epoch)).await?;
-        if head.size == 0 || signed.is_some_and(|row| row.size >= head.size) {
+        let signed = self.newest_checkpoint();
+        if head.size == 0 || signed.is_some_and(|signed| signed.head().size >= head.size) {
             return Ok(());
         }
-        let origin = self.inner.keys.log_key().name().to_owned();
-        let checkpoint =
-            Checkpoint { origin, head }.sign(self.inner.keys.log_signer()).map_err(EngineError::internal)?;
-        let row = CheckpointRow { epoch, size: head.size, note: checkpoint.text().to_owned(), at: self.now() };
+        let keys = self.keys();
+        let origin = keys.log_key().name().to_owned();
+        let checkpoint = Checkpoint { origin, head }.sign(keys.log_signer()).map_err(EngineError::internal)?;
+        let row =
+            CheckpointRow { epoch: keys.epoch(), size: head.size, note: checkpoint.text().to_owned(), at: self.now() };
         self.inner.store.commit(Commit::from(vec![SystemWrite::PutCheckpoint(row)])).await?;
+        self.inner.log.signed(keys.epoch(), checkpoint);
         self.inner.checkpointed.notify_waiters();
         Ok(())
     }

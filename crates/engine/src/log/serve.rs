@@ -25,21 +25,22 @@ pub struct Resource {
 
 impl Engine {
     pub async fn log_info(&self) -> Result<LogInfo, EngineError> {
-        let epoch = self.inner.keys.epoch();
+        let keys = self.keys();
+        let epoch = keys.epoch();
         let size = self.inner.store.load(LogState(epoch)).await?.map_or(0, |head| head.size);
-        let key = self.inner.keys.log_key();
+        let key = keys.log_key();
         Ok(LogInfo { origin: key.name().to_owned(), vkey: key.to_string(), epoch, size })
     }
 
     /// The newest checkpoint of an epoch; without one, of the current epoch.
     pub async fn checkpoint(&self, epoch: Option<u64>) -> Result<Option<String>, EngineError> {
-        let epoch = epoch.unwrap_or_else(|| self.inner.keys.epoch());
+        let epoch = epoch.unwrap_or_else(|| self.keys().epoch());
         Ok(self.inner.store.load(LatestCheckpoint(epoch)).await?.map(|row| row.note))
     }
 
     /// A tile or a bundle of entries by its path below the log's prefix, for example `tile/0/000` or `tile/entries/000.p/5`.
     pub async fn tile(&self, epoch: Option<u64>, path: &str) -> Result<Option<Resource>, EngineError> {
-        let epoch = epoch.unwrap_or_else(|| self.inner.keys.epoch());
+        let epoch = epoch.unwrap_or_else(|| self.keys().epoch());
         let Ok(path) = Path::parse(path) else { return Ok(None) };
         // Only what a checkpoint covers: an unsigned edge is nobody's business yet.
         let signed = self.inner.store.load(LatestCheckpoint(epoch)).await?.map_or(0, |row| row.size);

@@ -7,9 +7,20 @@ use countersign_engine::EngineError;
 use countersign_engine::identity::Change;
 use countersign_engine::testing::{PASSWORD, PEOPLE, POLICY};
 
-use crate::support::Place;
+use crate::support::{Place, on_both};
 
-#[tokio::test]
+on_both!(
+    one_administrator_confirms_with_his_own_code_and_nothing_happens_before,
+    others_do_not_administer_and_a_token_does_not_confirm,
+    a_change_cannot_pass_for_another_one,
+    a_policy_is_applied_by_the_flow_and_a_broken_one_never,
+    a_changed_policy_file_is_a_proposal_that_people_decide,
+    the_last_administrator_stays,
+    a_reset_factor_proves_nothing_and_a_locked_one_opens_again,
+    a_service_asks_with_its_token_where_no_person_is_needed,
+    a_new_person_enrolls_with_the_password_alone_once,
+);
+
 async fn one_administrator_confirms_with_his_own_code_and_nothing_happens_before() {
     let place = Place::usual().await;
     let admin = place.login("admin").await;
@@ -30,7 +41,6 @@ async fn one_administrator_confirms_with_his_own_code_and_nothing_happens_before
     assert!(!json.contains("secret"), "approvers see no password: {json}");
 }
 
-#[tokio::test]
 async fn others_do_not_administer_and_a_token_does_not_confirm() {
     let place = Place::usual().await;
     let bob = place.login("bob").await;
@@ -48,7 +58,6 @@ async fn others_do_not_administer_and_a_token_does_not_confirm() {
     assert!(matches!(refused, Err(EngineError::NotPermitted(_))), "{refused:?}");
 }
 
-#[tokio::test]
 async fn a_change_cannot_pass_for_another_one() {
     let place = Place::usual().await;
     let admin = place.login("admin").await;
@@ -59,7 +68,6 @@ async fn a_change_cannot_pass_for_another_one() {
     assert!(matches!(refused, Err(EngineError::NotPermitted(_))), "{refused:?}");
 }
 
-#[tokio::test]
 async fn a_policy_is_applied_by_the_flow_and_a_broken_one_never() {
     let place = Place::usual().await;
     let admin = place.login("admin").await;
@@ -76,7 +84,6 @@ async fn a_policy_is_applied_by_the_flow_and_a_broken_one_never() {
     assert_eq!(place.engine().policy().1, text);
 }
 
-#[tokio::test]
 async fn a_changed_policy_file_is_a_proposal_that_people_decide() {
     let mut people = PEOPLE.to_vec();
     people.push(("ann", &["administrators"]));
@@ -95,7 +102,6 @@ async fn a_changed_policy_file_is_a_proposal_that_people_decide() {
     assert_ne!(place.engine().policy().0, before);
 }
 
-#[tokio::test]
 async fn the_last_administrator_stays() {
     let place = Place::usual().await;
     let admin = place.login("admin").await;
@@ -111,7 +117,6 @@ async fn the_last_administrator_stays() {
     }
 }
 
-#[tokio::test]
 async fn a_reset_factor_proves_nothing_and_a_locked_one_opens_again() {
     let place = Place::usual().await;
     let (admin, alice, bob) = (place.login("admin").await, place.login("alice").await, place.login("bob").await);
@@ -139,7 +144,6 @@ async fn a_reset_factor_proves_nothing_and_a_locked_one_opens_again() {
     assert!(place.world.answer(&bob, &other).await.is_err());
 }
 
-#[tokio::test]
 async fn a_service_asks_with_its_token_where_no_person_is_needed() {
     let place = Place::usual().await;
     let admin = place.login("admin").await;
@@ -165,7 +169,6 @@ async fn a_service_asks_with_its_token_where_no_person_is_needed() {
     assert!(place.engine().authenticate(token.text(), "127.0.0.1").await.is_err());
 }
 
-#[tokio::test]
 async fn a_new_person_enrolls_with_the_password_alone_once() {
     let place = Place::usual().await;
     let admin = place.login("admin").await;

@@ -11,7 +11,24 @@ use countersign_engine::flow::Proof;
 use countersign_engine::identity::Change;
 use countersign_engine::testing::{PEOPLE, POLICY, ask, command};
 
-use crate::support::Place;
+use crate::support::{Place, on_both};
+
+on_both!(
+    attack_02_the_requester_is_in_the_group_of_approvers,
+    attack_02b_a_group_that_only_the_requester_could_fill_is_refused_at_ask,
+    attack_03_another_account_of_the_requester_and_his_token_fill_nothing,
+    attack_04_an_answer_by_somebody_who_is_not_on_the_list_or_with_a_borrowed_code,
+    attack_05_one_human_in_two_groups_fills_one_place,
+    attack_07_an_approver_is_removed_or_disabled_between_approval_and_release,
+    attack_07b_disabling_acts_at_once,
+    attack_09_the_policy_changes_while_a_request_waits,
+    attack_09b_an_answer_about_something_else_counts_for_nothing,
+    attack_10_a_code_is_replayed,
+    attack_10b_sixty_four_at_once_with_one_code_count_once,
+    attack_16_an_administrator_alone_approves_through_a_friend_he_just_made,
+    attack_16b_what_came_without_a_countersignature_cools,
+    attack_18_two_amounts_past_two_to_the_53_are_two_operations,
+);
 
 fn why(result: Result<countersign_engine::flow::View, EngineError>) -> Rejection {
     match result {
@@ -20,7 +37,6 @@ fn why(result: Result<countersign_engine::flow::View, EngineError>) -> Rejection
     }
 }
 
-#[tokio::test]
 async fn attack_02_the_requester_is_in_the_group_of_approvers() {
     let place = Place::usual().await;
     let bob = place.login("bob").await;
@@ -31,7 +47,6 @@ async fn attack_02_the_requester_is_in_the_group_of_approvers() {
     assert!(place.engine().inbox(&bob, None, 10).await.unwrap().items.is_empty());
 }
 
-#[tokio::test]
 async fn attack_02b_a_group_that_only_the_requester_could_fill_is_refused_at_ask() {
     let people: &[(&str, &[&str])] = &[("admin", &["administrators"]), ("bob", &["security"])];
     let place = Place::with(people, POLICY.split("[[rule]]\nid = \"tables\"").next().unwrap()).await;
@@ -43,7 +58,6 @@ async fn attack_02b_a_group_that_only_the_requester_could_fill_is_refused_at_ask
     );
 }
 
-#[tokio::test]
 async fn attack_03_another_account_of_the_requester_and_his_token_fill_nothing() {
     let place = Place::usual().await;
     let (admin, alice) = (place.login("admin").await, place.login("alice").await);
@@ -83,7 +97,6 @@ async fn attack_03_another_account_of_the_requester_and_his_token_fill_nothing()
     assert!(matches!(place.engine().deny(&program, view.request.id, None).await, Err(EngineError::NotPermitted(_))));
 }
 
-#[tokio::test]
 async fn attack_04_an_answer_by_somebody_who_is_not_on_the_list_or_with_a_borrowed_code() {
     let place = Place::usual().await;
     let (alice, bob, admin) = (place.login("alice").await, place.login("bob").await, place.login("admin").await);
@@ -101,7 +114,6 @@ async fn attack_04_an_answer_by_somebody_who_is_not_on_the_list_or_with_a_borrow
     assert_eq!(why(place.engine().answer(&bob, view.request.id, &empty).await), Rejection::WrongFactor);
 }
 
-#[tokio::test]
 async fn attack_05_one_human_in_two_groups_fills_one_place() {
     let place = Place::usual().await;
     let (alice, bob, carol) = (place.login("alice").await, place.login("bob").await, place.login("carol").await);
@@ -115,7 +127,6 @@ async fn attack_05_one_human_in_two_groups_fills_one_place() {
     assert!(matches!(view.request.stage, Stage::Granted { .. }), "bob takes security, carol moves to dba");
 }
 
-#[tokio::test]
 async fn attack_07_an_approver_is_removed_or_disabled_between_approval_and_release() {
     for change in [
         Change::MemberRemove { group: "local:security".parse().unwrap(), person: "bob".into() },
@@ -130,7 +141,6 @@ async fn attack_07_an_approver_is_removed_or_disabled_between_approval_and_relea
     }
 }
 
-#[tokio::test]
 async fn attack_07b_disabling_acts_at_once() {
     let place = Place::usual().await;
     let login = place.engine().login("bob", "correct horse battery".into(), None, "127.0.0.1").await.unwrap();
@@ -146,7 +156,6 @@ async fn attack_07b_disabling_acts_at_once() {
     ));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn attack_09_the_policy_changes_while_a_request_waits() {
     let place = Place::usual().await;
     let (alice, bob, admin) = (place.login("alice").await, place.login("bob").await, place.login("admin").await);
@@ -166,7 +175,6 @@ async fn attack_09_the_policy_changes_while_a_request_waits() {
     assert!(matches!(refused, Err(EngineError::RefusedByPolicy { .. })), "{refused:?}");
 }
 
-#[tokio::test]
 async fn attack_09b_an_answer_about_something_else_counts_for_nothing() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -218,7 +226,6 @@ async fn attack_09d_more_uses_are_written_into_the_database() {
     assert!(matches!(refused, Err(EngineError::Internal(_))), "{refused:?}");
 }
 
-#[tokio::test]
 async fn attack_10_a_code_is_replayed() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -234,13 +241,12 @@ async fn attack_10_a_code_is_replayed() {
     let replay = Proof { challenge: shown.you.challenge.unwrap(), code: old, digest: shown.request.digest };
     assert_eq!(why(place.engine().answer(&bob, second.request.id, &replay).await), Rejection::UsedCode);
     // After a restart, and after the clock went back.
-    let Place { world, dir } = place;
-    let store = countersign_engine::testing::config(dir.path());
+    let Place { world, db, dir: _dir } = place;
     let engine = world.engine.clone();
     drop(world.engine);
     drop(engine);
     let world = countersign_engine::testing::World {
-        engine: reopen(&store, &world.clock).await,
+        engine: reopen(&db.config, &world.clock).await,
         clock: world.clock,
         secrets: world.secrets,
     };
@@ -249,7 +255,6 @@ async fn attack_10_a_code_is_replayed() {
     assert_eq!(why(world.answer(&bob, &second).await), Rejection::UsedCode);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn attack_10b_sixty_four_at_once_with_one_code_count_once() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -273,7 +278,6 @@ async fn attack_10b_sixty_four_at_once_with_one_code_count_once() {
     assert_eq!(counted, 1);
 }
 
-#[tokio::test]
 async fn attack_16_an_administrator_alone_approves_through_a_friend_he_just_made() {
     let mut people = PEOPLE.to_vec();
     people.push(("ann", &["administrators"]));
@@ -293,7 +297,6 @@ async fn attack_16_an_administrator_alone_approves_through_a_friend_he_just_made
     assert!(place.world.answer(&admin, &asked).await.is_ok());
 }
 
-#[tokio::test]
 async fn attack_16b_what_came_without_a_countersignature_cools() {
     let place = Place::usual().await;
     let (admin, alice, dave) = (place.login("admin").await, place.login("alice").await, place.login("dave").await);
@@ -313,7 +316,6 @@ async fn attack_16b_what_came_without_a_countersignature_cools() {
     assert_eq!(why(refused), Rejection::NotEligible);
 }
 
-#[tokio::test]
 async fn attack_18_two_amounts_past_two_to_the_53_are_two_operations() {
     let place = Place::usual().await;
     let alice = place.login("alice").await;
@@ -339,6 +341,6 @@ async fn reopen(
     config: &countersign_store::StoreConfig,
     clock: &std::sync::Arc<countersign_engine::testing::ManualClock>,
 ) -> countersign_engine::Engine {
-    let store = countersign_store::Store::open(config).unwrap();
+    let store = countersign_store::Store::open(config).await.unwrap();
     countersign_engine::testing::start(store, std::sync::Arc::clone(clock), 99).await.unwrap()
 }

@@ -10,9 +10,20 @@ use countersign_engine::EngineError;
 use countersign_engine::flow::{Asked, Idempotency, May};
 use countersign_engine::testing::{ask, command};
 
-use crate::support::Place;
+use crate::support::{Place, on_both};
 
-#[tokio::test]
+on_both!(
+    asked_approved_released_once_and_reported,
+    what_needs_nothing_is_granted_when_asked_and_what_no_rule_names_is_refused,
+    the_same_again_finds_the_pending_request_and_then_the_live_grant,
+    an_idempotency_key_makes_one_request_and_refuses_another_body,
+    denied_cancelled_expired_and_revoked_release_nothing,
+    a_grant_ends_by_itself,
+    a_lease_that_is_not_renewed_leaves_doubt_and_a_late_report_closes_it,
+    a_held_call_ends_when_the_request_moves,
+    strangers_see_nothing,
+);
+
 async fn asked_approved_released_once_and_reported() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -36,7 +47,6 @@ async fn asked_approved_released_once_and_reported() {
     assert!(matches!(twice, Err(EngineError::Conflict { .. })));
 }
 
-#[tokio::test]
 async fn what_needs_nothing_is_granted_when_asked_and_what_no_rule_names_is_refused() {
     let place = Place::usual().await;
     let alice = place.login("alice").await;
@@ -49,7 +59,6 @@ async fn what_needs_nothing_is_granted_when_asked_and_what_no_rule_names_is_refu
     assert!(matches!(other, Err(EngineError::RefusedByPolicy { .. })));
 }
 
-#[tokio::test]
 async fn the_same_again_finds_the_pending_request_and_then_the_live_grant() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -69,7 +78,6 @@ async fn the_same_again_finds_the_pending_request_and_then_the_live_grant() {
     assert!(narrow.request.is_pending());
 }
 
-#[tokio::test]
 async fn an_idempotency_key_makes_one_request_and_refuses_another_body() {
     let place = Place::usual().await;
     let alice = place.login("alice").await;
@@ -85,7 +93,6 @@ async fn an_idempotency_key_makes_one_request_and_refuses_another_body() {
     assert!(matches!(other, Err(EngineError::IdempotencyMismatch)));
 }
 
-#[tokio::test]
 async fn denied_cancelled_expired_and_revoked_release_nothing() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -111,7 +118,6 @@ async fn denied_cancelled_expired_and_revoked_release_nothing() {
     }
 }
 
-#[tokio::test]
 async fn a_grant_ends_by_itself() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -127,7 +133,6 @@ async fn a_grant_ends_by_itself() {
     assert!(matches!(late, Err(EngineError::Conflict { stage: Some("ended"), .. })), "after its timer fired: {late:?}");
 }
 
-#[tokio::test]
 async fn a_lease_that_is_not_renewed_leaves_doubt_and_a_late_report_closes_it() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -148,7 +153,6 @@ async fn a_lease_that_is_not_renewed_leaves_doubt_and_a_late_report_closes_it() 
     assert!(matches!(view.releases[0].state, ReleaseState::Done { .. }));
 }
 
-#[tokio::test]
 async fn a_held_call_ends_when_the_request_moves() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -162,7 +166,6 @@ async fn a_held_call_ends_when_the_request_moves() {
     assert!(woken.unwrap().request.grant().is_some());
 }
 
-#[tokio::test]
 async fn strangers_see_nothing() {
     let place = Place::usual().await;
     let (alice, dave) = (place.login("alice").await, place.login("dave").await);
@@ -172,5 +175,5 @@ async fn strangers_see_nothing() {
     assert!(matches!(engine.deny(&dave, view.request.id, None).await, Err(EngineError::NotFound(_))));
     assert!(matches!(place.world.answer(&dave, &view).await, Err(EngineError::NotFound(_))));
     assert!(matches!(engine.receipt(&dave, view.request.id, Duration::ZERO).await, Err(EngineError::NotFound(_))));
-    assert!(matches!(engine.people(&dave).await, Err(EngineError::NotPermitted(_))));
+    assert!(matches!(engine.people(&dave, None, 10).await, Err(EngineError::NotPermitted(_))));
 }

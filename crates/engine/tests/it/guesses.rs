@@ -8,9 +8,18 @@ use countersign_engine::flow::Proof;
 use countersign_engine::testing::PASSWORD;
 use secrecy::ExposeSecret;
 
-use crate::support::Place;
+use crate::support::{Place, on_both};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+on_both!(
+    sixty_four_parallel_wrong_codes_are_five_tries,
+    sixty_four_parallel_wrong_passwords_are_five_tries_for_known_and_unknown_alike,
+    fifty_failures_close_a_password_to_strangers_and_not_to_where_its_owner_has_been,
+    an_unknown_name_and_a_wrong_password_read_the_same,
+    attempts_inside_a_delay_write_nothing,
+    enrolment_wants_two_different_codes_and_replaces_the_old_factor,
+    a_session_ends_idle_after_an_hour_and_in_any_case_after_twelve,
+);
+
 async fn sixty_four_parallel_wrong_codes_are_five_tries() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -38,7 +47,6 @@ async fn sixty_four_parallel_wrong_codes_are_five_tries() {
     assert!(place.world.answer(&bob, &view).await.is_ok());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sixty_four_parallel_wrong_passwords_are_five_tries_for_known_and_unknown_alike() {
     let place = Place::usual().await;
     for name in ["bob", "nobody-of-that-name"] {
@@ -61,7 +69,6 @@ async fn sixty_four_parallel_wrong_passwords_are_five_tries_for_known_and_unknow
     assert!(place.engine().login("bob", PASSWORD.into(), None, "127.0.0.1").await.is_ok());
 }
 
-#[tokio::test]
 async fn fifty_failures_close_a_password_to_strangers_and_not_to_where_its_owner_has_been() {
     let place = Place::usual().await;
     place.login("bob").await;
@@ -73,7 +80,6 @@ async fn fifty_failures_close_a_password_to_strangers_and_not_to_where_its_owner
     assert!(place.engine().login("bob", PASSWORD.into(), None, "127.0.0.1").await.is_ok());
 }
 
-#[tokio::test]
 async fn an_unknown_name_and_a_wrong_password_read_the_same() {
     let place = Place::usual().await;
     let texts: Vec<String> = {
@@ -88,7 +94,6 @@ async fn an_unknown_name_and_a_wrong_password_read_the_same() {
     assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
 }
 
-#[tokio::test]
 async fn attempts_inside_a_delay_write_nothing() {
     let place = Place::usual().await;
     for _ in 0..5 {
@@ -101,7 +106,6 @@ async fn attempts_inside_a_delay_write_nothing() {
     assert_eq!(place.engine().store().stats().commits, before);
 }
 
-#[tokio::test]
 async fn enrolment_wants_two_different_codes_and_replaces_the_old_factor() {
     let place = Place::usual().await;
     let login = place.engine().login("bob", PASSWORD.into(), Some(place.world.code("bob")), "127.0.0.1").await.unwrap();
@@ -130,7 +134,6 @@ async fn enrolment_wants_two_different_codes_and_replaces_the_old_factor() {
     assert!(place.engine().answer(&bob, view.request.id, &proof(secret.code_at(now))).await.is_ok());
 }
 
-#[tokio::test]
 async fn a_session_ends_idle_after_an_hour_and_in_any_case_after_twelve() {
     let place = Place::usual().await;
     let login = place.engine().login("bob", PASSWORD.into(), None, "127.0.0.1").await.unwrap();

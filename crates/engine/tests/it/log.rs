@@ -8,9 +8,16 @@ use countersign_ledger::{
     Receipt, ReceiptError, Resource, SignedCheckpoint, TileMap, VerifierKey, decode_bundle, verify_log,
 };
 
-use crate::support::Place;
+use crate::support::{Place, on_both};
 
-#[tokio::test]
+on_both!(
+    a_receipt_waits_for_its_checkpoint_and_then_proves_the_whole_story,
+    nothing_that_is_served_names_anybody,
+    what_is_served_verifies_against_the_checkpoint,
+    releases_stop_when_the_ledger_lags,
+    failed_logins_are_one_line_a_minute,
+);
+
 async fn a_receipt_waits_for_its_checkpoint_and_then_proves_the_whole_story() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -52,7 +59,6 @@ async fn a_receipt_waits_for_its_checkpoint_and_then_proves_the_whole_story() {
     assert!(matches!(receipt.verify(None, Some(other)), Err(ReceiptError::OtherRequest(_))));
 }
 
-#[tokio::test]
 async fn nothing_that_is_served_names_anybody() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -75,7 +81,6 @@ async fn nothing_that_is_served_names_anybody() {
     assert_eq!(commitments.len(), count);
 }
 
-#[tokio::test]
 async fn what_is_served_verifies_against_the_checkpoint() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -122,7 +127,6 @@ async fn what_is_served_verifies_against_the_checkpoint() {
     assert!(engine.tile(None, "tile/0/../000").await.unwrap().is_none());
 }
 
-#[tokio::test]
 async fn releases_stop_when_the_ledger_lags() {
     let place = Place::usual().await;
     let (alice, bob) = (place.login("alice").await, place.login("bob").await);
@@ -134,7 +138,6 @@ async fn releases_stop_when_the_ledger_lags() {
     assert!(place.engine().release(&alice, view.request.id).await.is_ok());
 }
 
-#[tokio::test]
 async fn failed_logins_are_one_line_a_minute() {
     let place = Place::usual().await;
     let before = place.engine().log_info().await.unwrap().size;

@@ -3,8 +3,16 @@
 
 mod admin;
 mod attacks;
+mod attacks_by_many;
+mod clocks;
+mod erasure;
 mod flow;
 mod guesses;
+mod lists;
 mod log;
 mod properties;
+mod replicas;
+mod restore;
+mod sinks;
 mod support;
+mod waiting;

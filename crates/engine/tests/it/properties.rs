@@ -1,4 +1,4 @@
-//! Random verbs, answers, clocks and crashes, on SQLite itself: whatever happens in whichever order, and between whichever two calls of the store the
+//! Random verbs, answers, clocks and crashes, on the databases themselves: whatever happens in whichever order, and between whichever two calls of the store the
 //! process dies, some things never happen.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use countersign_store::testing::{FaultPlan, When};
 use countersign_store::{EntriesOf, ReleasesOf, RequestById, Store, StoreConfig, StoreError};
 use proptest::prelude::*;
 
-use crate::support::Place;
+use crate::support::{Place, on_postgres};
 
 const PEOPLE: [&str; 5] = ["alice", "bob", "carol", "dave", "admin"];
 
@@ -89,9 +89,21 @@ proptest! {
     #![proptest_config(cases())]
     #[test]
     fn whatever_happens_some_things_never_do(verbs in verbs(), fault in faults()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(story(verbs, fault));
+        runtime().block_on(story(verbs, fault));
     }
+}
+
+proptest! {
+    // Each story has a database of its own to make, which takes longer here.
+    #![proptest_config(ProptestConfig { cases: cases().cases / 3, ..cases() })]
+    #[test]
+    fn whatever_happens_on_postgres_some_things_never_do(verbs in verbs(), fault in faults()) {
+        runtime().block_on(on_postgres(story(verbs, fault)));
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 async fn story(verbs: Vec<Verb>, fault: Option<(u64, bool)>) {
@@ -100,20 +112,20 @@ async fn story(verbs: Vec<Verb>, fault: Option<(u64, bool)>) {
     for name in PEOPLE {
         people.push(place.login(name).await);
     }
-    let Place { world, dir } = place;
+    let Place { world, db, dir: _dir } = place;
     let World { engine, clock, secrets } = world;
-    let config = testing::config(dir.path());
+    let config = db.config;
     drop(engine);
     let plan =
         fault.map(|(call, after)| Arc::new(FaultPlan::new(call, if after { When::After } else { When::Before })));
     let store = match &plan {
-        Some(plan) => countersign_store::testing::open(&config, Arc::clone(plan)).unwrap(),
-        None => Store::open(&config).unwrap(),
+        Some(plan) => countersign_store::testing::open(&config, Arc::clone(plan)).await.unwrap(),
+        None => Store::open(&config).await.unwrap(),
     };
     let engine = match testing::start(store, Arc::clone(&clock), 100).await {
         Ok(engine) => engine,
         // The fault hit the start itself.
-        Err(_) => testing::start(Store::open(&config).unwrap(), Arc::clone(&clock), 100).await.unwrap(),
+        Err(_) => testing::start(Store::open(&config).await.unwrap(), Arc::clone(&clock), 100).await.unwrap(),
     };
     let mut run = Run {
         world: World { engine, clock, secrets },
@@ -152,7 +164,7 @@ impl Run {
         let Self { world: World { engine, clock, secrets }, people, requests, releases, seen, starts } = self;
         drop(engine);
         let starts = starts + 1;
-        let engine = testing::start(Store::open(config).unwrap(), Arc::clone(&clock), starts).await.unwrap();
+        let engine = testing::start(Store::open(config).await.unwrap(), Arc::clone(&clock), starts).await.unwrap();
         Self { world: World { engine, clock, secrets }, people, requests, releases, seen, starts }
     }
 

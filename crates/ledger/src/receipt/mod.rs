@@ -9,7 +9,8 @@
 //! ```
 //!
 //! `leaf` is the entry byte for byte. An opening shows what one of its commitments stands for; one that is missing was erased, and the rest still
-//! verifies. A value is spelled as in the canonical form (`$int` and so on), the file around it may be spaced as one likes. `keys` are entries of
+//! verifies. After a restore the log goes on in a new epoch, which is a log of its own: then `log` is the newest one, and `earlier` leads back to those
+//! before it, each with the `epoch` entry of the log after it that names its key. A value is spelled as in the canonical form (`$int` and so on), the file around it may be spaced as one likes. `keys` are entries of
 //! type `key`: the public keys with which other signatures of the log's owner can be checked, held by the same log.
 
 mod verify;
@@ -42,7 +43,9 @@ pub struct Receipt {
     pub origin: String,
     /// The key that the receipt claims for the log. Whoever forges a receipt brings his own.
     pub key: VerifierKey,
-    /// The request's entries in the order of the log.
+    /// The logs before that one, the newest first, as far back as entries lie.
+    pub earlier: Vec<EarlierLog>,
+    /// The request's entries in the order of the log, those of earlier logs first.
     pub entries: Vec<ReceiptEntry>,
     /// Entries of type `key`.
     pub keys: Vec<ReceiptEntry>,
@@ -57,6 +60,15 @@ pub struct ReceiptEntry {
     pub openings: BTreeMap<String, (Salt, Value)>,
     /// Its inclusion proof with the checkpoint, in the text form of `tlog-proof`.
     pub proof: String,
+}
+
+/// A log that ended when a backup was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlierLog {
+    /// The key that it was signed with.
+    pub key: VerifierKey,
+    /// The first entry of the log after it, which names that key.
+    pub named_by: ReceiptEntry,
 }
 
 /// Why a receipt is not believed.
@@ -102,6 +114,12 @@ pub enum EntryFault {
     /// Its proof leads to another checkpoint than the first entry's.
     #[error("its proof leads to another checkpoint than the entries before it")]
     OtherCheckpoint,
+    /// It does not name the log before it, or is not the first entry of its own.
+    #[error("it is not the entry with which its log continues {0}")]
+    Link(String),
+    /// The log before was signed on after the one after it had begun.
+    #[error("its proof leads to a checkpoint that its log signed after it had ended")]
+    Ended,
     /// The order of the file is not the log's, or an entry is there twice.
     #[error("it does not come after the entry before it in the log")]
     Order,
@@ -162,19 +180,39 @@ impl ReceiptEntry {
     }
 }
 
+impl EarlierLog {
+    fn to_value(&self) -> Value {
+        Value::object([("key", Value::from(self.key.to_string())), ("epoch", self.named_by.to_value())])
+    }
+
+    fn from_value(value: &Value) -> Result<Self, ReceiptError> {
+        let [key, epoch] = members(value, ["key", "epoch"])?;
+        let key = text(key)?.parse().map_err(|_| ReceiptError::Shape("a `key` of `earlier` is not a verifier key"))?;
+        Ok(Self { key, named_by: ReceiptEntry::from_value(epoch)? })
+    }
+}
+
 impl Receipt {
+    /// The keys of the logs that the receipt speaks of, the newest first. Whoever has one of them pinned can judge what that log and those before it hold.
+    pub fn log_keys(&self) -> impl Iterator<Item = &VerifierKey> {
+        std::iter::once(&self.key).chain(self.earlier.iter().map(|earlier| &earlier.key))
+    }
+
     /// The file's text: JSON on one line.
     pub fn to_json(&self) -> String {
         let list = |entries: &[ReceiptEntry]| Value::array(entries.iter().map(ReceiptEntry::to_value));
         let log = [("origin", Value::from(self.origin.as_str())), ("key", Value::from(self.key.to_string()))];
-        Value::object([
+        let mut members = vec![
             ("format", Value::from(FORMAT)),
             ("request", Value::from(self.request.to_string())),
             ("log", Value::object(log)),
             ("entries", list(&self.entries)),
             ("keys", list(&self.keys)),
-        ])
-        .to_canonical_string()
+        ];
+        if !self.earlier.is_empty() {
+            members.push(("earlier", Value::array(self.earlier.iter().map(EarlierLog::to_value))));
+        }
+        Value::object(members).to_canonical_string()
     }
 
     /// Reads a file, strictly: no key twice, none missing, none unknown.
@@ -185,7 +223,15 @@ impl Receipt {
         let value = Value::parse_nested(text_bytes, MAX_CANONICAL_DEPTH + 8)
             .map_err(CanonicalError::from)?
             .decode_canonical()?;
-        let [format, request, log, entries, keys] = members(&value, ["format", "request", "log", "entries", "keys"])?;
+        let (format, request, log, entries, keys, earlier) = if let Some(earlier) = value.get("earlier") {
+            let [format, request, log, entries, keys, _] =
+                members(&value, ["format", "request", "log", "entries", "keys", "earlier"])?;
+            (format, request, log, entries, keys, Some(earlier))
+        } else {
+            let [format, request, log, entries, keys] =
+                members(&value, ["format", "request", "log", "entries", "keys"])?;
+            (format, request, log, entries, keys, None)
+        };
         if format.as_str() != Some(FORMAT) {
             return Err(ReceiptError::Shape("its format is not `countersign/receipt/v1`"));
         }
@@ -202,6 +248,12 @@ impl Receipt {
             request: text(request)?.parse().map_err(|_| ReceiptError::Shape("`request` is not an id"))?,
             origin: text(origin)?.to_owned(),
             key: text(key)?.parse().map_err(|_| ReceiptError::Shape("`log.key` is not a verifier key"))?,
+            earlier: match earlier
+                .map(|earlier| earlier.as_array().ok_or(ReceiptError::Shape("`earlier` is not a list")))
+            {
+                Some(earlier) => earlier?.iter().map(EarlierLog::from_value).collect::<Result<_, _>>()?,
+                None => Vec::new(),
+            },
             entries: list(entries)?,
             keys: list(keys)?,
         })

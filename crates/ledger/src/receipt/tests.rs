@@ -41,6 +41,7 @@ fn receipt(log: &TestLog) -> Receipt {
         request: request(),
         origin: ORIGIN.to_owned(),
         key: log.key.verifier_key().clone(),
+        earlier: Vec::new(),
         entries: [5, 6, 8, 10].map(|index| entry(log, index)).to_vec(),
         keys: vec![entry(log, 2)],
     }

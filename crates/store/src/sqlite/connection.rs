@@ -8,7 +8,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, ErrorCode, OpenFlags, ToSql, ffi};
 
 use crate::error::DbError;
-use crate::sql::{Param, Row, Value, numbered};
+use crate::sql::{Param, Row, Value, for_sqlite};
 
 /// How long a statement waits for another program that holds the file locked.
 const BUSY: Duration = Duration::from_secs(5);
@@ -81,7 +81,7 @@ impl Connection {
     }
 
     fn bound(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<CachedStatement<'_>, DbError> {
-        let text = self.numbered.entry((sql.as_ptr().addr(), sql.len())).or_insert_with(|| numbered(sql).into());
+        let text = self.numbered.entry((sql.as_ptr().addr(), sql.len())).or_insert_with(|| for_sqlite(sql).into());
         let mut statement = self.inner.prepare_cached(text).map_err(|error| db_error(&error))?;
         if statement.parameter_count() != params.len() {
             return Err(DbError::Sql(format!("{} values for: {sql}", params.len())));
@@ -118,7 +118,7 @@ fn value(value: ValueRef<'_>) -> Result<Value, DbError> {
 }
 
 /// What an error of SQLite means for what was to be written.
-pub(super) fn db_error(error: &rusqlite::Error) -> DbError {
+pub(crate) fn db_error(error: &rusqlite::Error) -> DbError {
     let rusqlite::Error::SqliteFailure(code, text) = error else {
         return DbError::Sql(error.to_string());
     };

@@ -4,17 +4,15 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use refinery::{Migration, Runner};
+use refinery::Runner;
 use rusqlite::OptionalExtension as _;
 
 use super::connection::db_error;
 use super::{Connection, now};
 use crate::error::{DbError, Failure, StoreError};
+use crate::migrations;
 use crate::reader::Tx;
 use crate::tables::leases;
-
-/// Each migration under its name, oldest first. One that has been released is never edited: the database remembers its checksum.
-const MIGRATIONS: &[(&str, &str)] = &[("V1__first", include_str!("../../migrations/V1__first.sql"))];
 
 /// A database that is ready, and the lock that keeps other processes out of it.
 #[derive(Debug)]
@@ -68,13 +66,13 @@ fn create(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     use std::os::unix::fs::OpenOptionsExt as _;
     options.mode(0o600)
 }
 
 #[cfg(not(unix))]
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
@@ -85,22 +83,21 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 fn migrate(path: &Path, writer: &mut Connection) -> Result<(), StoreError> {
-    let connection = writer.inner();
-    let migrations = MIGRATIONS
-        .iter()
-        .map(|(name, sql)| Migration::unapplied(name, sql))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| StoreError::Sql(error.to_string()))?;
-    let known = migrations.iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0);
+    migrate_file(path, writer.inner())
+}
+
+pub(crate) fn migrate_file(path: &Path, connection: &mut rusqlite::Connection) -> Result<(), StoreError> {
+    let migrations = migrations::sqlite()?;
+    let known = migrations::newest(&migrations);
     let found = schema_version(connection).map_err(|error| opening(path, &error))?;
     if found > known {
         return Err(StoreError::Newer { found, known });
     }
-    Runner::new(&migrations).run(connection).map_err(|error| match error.kind() {
-        refinery::error::Kind::DivergentVersion(..) | refinery::error::Kind::MissingVersion(_) => {
-            StoreError::Altered(error.to_string())
-        }
-        _ => source(&error).map_or_else(|| StoreError::Sql(error.to_string()), |sqlite| opening(path, sqlite)),
+    Runner::new(&migrations).run(connection).map_err(|error| {
+        migrations::altered(&error).unwrap_or_else(|| {
+            migrations::source(&error)
+                .map_or_else(|| StoreError::Sql(error.to_string()), |sqlite| opening(path, sqlite))
+        })
     })?;
     Ok(())
 }
@@ -115,7 +112,7 @@ fn end_leases(writer: &mut Connection) -> Result<(), StoreError> {
     }
 }
 
-fn schema_version(connection: &rusqlite::Connection) -> rusqlite::Result<i64> {
+pub(crate) fn schema_version(connection: &rusqlite::Connection) -> rusqlite::Result<i64> {
     let table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'refinery_schema_history'";
     if connection.query_row(table, [], |_| Ok(())).optional()?.is_none() {
         return Ok(0);
@@ -125,19 +122,7 @@ fn schema_version(connection: &rusqlite::Connection) -> rusqlite::Result<i64> {
     })
 }
 
-/// SQLite's own error beneath another.
-fn source<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rusqlite::Error> {
-    let mut at = Some(error);
-    while let Some(error) = at {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        at = error.source();
-    }
-    None
-}
-
-fn opening(path: &Path, error: &rusqlite::Error) -> StoreError {
+pub(crate) fn opening(path: &Path, error: &rusqlite::Error) -> StoreError {
     let not_writable = || StoreError::NotWritable { path: path.to_owned(), why: error.to_string() };
     // A full file system has no room for the index of the log, and SQLite calls that an I/O error. Nothing was begun, so nothing is in doubt.
     if let rusqlite::Error::SqliteFailure(code, _) = error

@@ -1,26 +1,26 @@
 //! The one writer. It takes all that waits, writes it in one transaction, syncs once, and only then answers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, atomic::AtomicI32};
 use std::time::Duration;
 
-use countersign_core::time::Micros;
 use tokio::sync::{oneshot, watch};
 
 use super::connection::db_error;
 use super::{Connection, now};
-use crate::commit::Item;
 use crate::error::{CommitError, DbError, Failure, Fatal};
+use crate::op::{Op, Reply};
 use crate::reader::Tx;
 use crate::sql::params;
-use crate::tables::leases::{self, Fence};
-use crate::tables::outbox::{self, Claimed};
+use crate::store::Counters;
 
 /// Commits that share a sync.
 const GROUP: usize = 256;
-/// How long a group waits for company, once there is any. Alone nobody waits; together all of them wait for one sync instead of one each.
+/// How long a group waits, in all, while nobody joins it, and in turns of what length. Alone nobody waits; together all of them wait for one sync instead of
+/// one each.
 const GATHER: Duration = Duration::from_millis(4);
+const SILENCE: Duration = Duration::from_micros(500);
 /// With nothing to do for this long, the writer moves its log into the database file.
 const IDLE: Duration = Duration::from_millis(500);
 /// Pages in the log (of 4 KiB) after which it does so under load too, and after which it waits for readers to let it start its log anew.
@@ -32,29 +32,6 @@ const TOO_LONG: i32 = 16_000;
 pub(crate) struct Job {
     pub(crate) op: Op,
     pub(crate) answer: oneshot::Sender<Result<Reply, CommitError>>,
-}
-
-#[derive(Debug)]
-pub(crate) enum Op {
-    Commit(Vec<Item>),
-    ClaimOutbox { owner: String, now: Micros, until: Micros, limit: u32 },
-    AcquireLease { name: String, owner: String, now: Micros, until: Micros },
-}
-
-#[derive(Debug)]
-pub(crate) enum Reply {
-    Done,
-    Claimed(Vec<Claimed>),
-    Lease(Option<Fence>),
-}
-
-/// What was done since the store was opened.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// COMMITs, as SQLite itself reports them: each is one sync of the log.
-    pub(crate) transactions: AtomicU64,
-    pub(crate) commits: AtomicU64,
-    pub(crate) checkpoints: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -103,7 +80,6 @@ impl Writer {
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
         // A panic below drops the senders of the group, whose waiters learn "unknown"; everybody else learns it from this.
         let dead_man = DeadMan(self.fatal.clone());
-        let mut last = 1;
         loop {
             let first = if self.pages.load(Ordering::Relaxed) > 0 {
                 match jobs.recv_timeout(IDLE) {
@@ -122,8 +98,7 @@ impl Writer {
             };
             let mut group = vec![first];
             group.extend(jobs.try_iter().take(GROUP - 1));
-            gather(&mut group, last, jobs);
-            last = group.len();
+            gather(&mut group, &self.counters.coming, jobs);
             self.serve(group);
             let pages = self.pages.load(Ordering::Relaxed);
             if pages > TOO_LONG {
@@ -196,15 +171,7 @@ impl Writer {
                 self.connection.execute("RELEASE one", params![])?;
                 return Ok(Ok(reply));
             }
-            Err(Failure::Unmet(expectation)) => CommitError::Conflict(expectation),
-            Err(Failure::Refused(why) | Failure::Db(DbError::Sql(why))) => CommitError::Refused(why),
-            Err(Failure::Db(DbError::Duplicate(what))) => {
-                CommitError::Refused(format!("another row with the same {what} exists"))
-            }
-            Err(Failure::Db(DbError::Dangling)) => {
-                CommitError::Refused("a row refers to one that does not exist".to_owned())
-            }
-            Err(Failure::Db(error)) => return Err(error),
+            Err(failure) => failure.of_its_own()?,
         };
         self.connection.execute("ROLLBACK TO one", params![])?;
         self.connection.execute("RELEASE one", params![])?;
@@ -263,41 +230,16 @@ impl Writer {
     }
 }
 
-impl Op {
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Reply, Failure> {
-        match self {
-            Self::Commit(items) => {
-                for item in items {
-                    item.apply(tx).await?;
-                }
-                Ok(Reply::Done)
-            }
-            Self::ClaimOutbox { owner, now, until, limit } => {
-                outbox::claim(tx, owner, *now, *until, *limit).await.map(Reply::Claimed)
-            }
-            Self::AcquireLease { name, owner, now, until } => {
-                leases::acquire(tx, name, owner, *now, *until).await.map(Reply::Lease)
-            }
-        }
-    }
-}
-
-/// Waits for as many as came the last time: under load that many are on their way, and a sync for each would keep all of them waiting longer. Whoever is
-/// alone is served at once.
-fn gather(group: &mut Vec<Job>, last: usize, jobs: &Receiver<Job>) {
-    let wanted = last.max(group.len()).min(GROUP);
-    // Two are one client and the sequencer, by chance.
-    if wanted <= 2 {
-        return;
-    }
+/// Waits for half of those who are on their way: the other half decides while this one is written. Whoever is alone is served at once, and nobody waits for
+/// company that does not come.
+fn gather(group: &mut Vec<Job>, coming: &AtomicUsize, jobs: &Receiver<Job>) {
     let mut left = GATHER;
-    while group.len() < wanted {
-        // The clock is no argument here: what is measured is how long nothing came, which the channel does by itself in small turns.
-        let turn = left.min(GATHER / 8);
-        match jobs.recv_timeout(turn) {
+    while group.len() < GROUP && group.len().saturating_mul(2) < coming.load(Ordering::Relaxed) {
+        // The clock is no argument here: what is measured is how long nothing came, which the channel does by itself.
+        match jobs.recv_timeout(left.min(SILENCE)) {
             Ok(job) => group.push(job),
             Err(RecvTimeoutError::Timeout) => {
-                left = left.saturating_sub(turn);
+                left = left.saturating_sub(SILENCE);
                 if left.is_zero() {
                     return;
                 }

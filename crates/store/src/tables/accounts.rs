@@ -37,11 +37,10 @@ statements! {
     INSERT = "INSERT INTO accounts (id, realm, name, kind, person, active, password, created_at, version) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
     UPDATE = "UPDATE accounts SET realm = $2, name = $3, kind = $4, person = $5, active = $6, password = $7, version = $8 \
-        WHERE id = $1 AND version = $8 - 1";
+        WHERE id = $1 AND version = CAST($8 AS BIGINT) - 1";
     BY_ID = concat!(with_person!(), " WHERE a.id = $1");
     BY_NAME = concat!(with_person!(), " WHERE a.realm = $1 AND a.name = $2");
     OF_PERSON = concat!("SELECT ", account_columns!(), " FROM accounts a WHERE a.person = $1 ORDER BY a.realm, a.name");
-    LIST = concat!("SELECT ", account_columns!(), " FROM accounts a ORDER BY a.realm, a.name");
 }
 
 /// An account and whom it belongs to.
@@ -60,16 +59,11 @@ pub struct AccountById(pub AccountId);
 #[derive(Clone, Copy, Debug)]
 pub struct AccountsOf(pub PersonId);
 
-/// All accounts, by realm and name.
-#[derive(Clone, Copy, Debug)]
-pub struct ListAccounts;
-
 load!(AccountById => Option<AccountRow>, |Self(id), reader| reader.first(BY_ID, params![id], read_row).await);
 load!(AccountByName => Option<AccountRow>, |Self(name), reader| {
     reader.first(BY_NAME, params![name.realm(), name.name()], read_row).await
 });
 load!(AccountsOf => Vec<Account>, |Self(person), reader| reader.all(OF_PERSON, params![person], read).await);
-load!(heavy ListAccounts => Vec<Account>, |Self, reader| reader.all(LIST, params![], read).await);
 
 pub(crate) async fn insert(tx: &mut Tx<'_>, account: &Account) -> Result<(), Failure> {
     let Account { id, name, kind, person, active, password, created_at, version } = account;

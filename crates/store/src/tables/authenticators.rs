@@ -27,6 +27,9 @@ statements! {
     ACTIVATE = "UPDATE authenticators SET state = 'active', last_step = $2, enrolled_at = $3, countersigned = $4 \
         WHERE id = $1 AND state = 'pending' AND last_step < $2";
     REMOVE = "UPDATE authenticators SET state = 'removed' WHERE person = $1 AND id <> $2 AND state <> 'removed'";
+    // In parts, so that no statement takes long.
+    FLOOR_SOME = "UPDATE authenticators SET last_step = CASE WHEN last_step < $1 THEN $1 ELSE last_step END WHERE id IN \
+        (SELECT id FROM authenticators WHERE id > $2 ORDER BY id LIMIT 1024) RETURNING id";
     BY_ID = concat!("SELECT ", authenticator_columns!(), " FROM authenticators t WHERE t.id = $1");
     OF_PERSON = concat!("SELECT ", authenticator_columns!(), " FROM authenticators t WHERE t.person = $1 ORDER BY t.id");
     ACTIVE_OF_PERSON = concat!(
@@ -88,6 +91,19 @@ pub(crate) async fn remove(tx: &mut Tx<'_>, person: PersonId, except: Option<Aut
     let except = except.map_or_else(String::new, |id| id.to_string());
     tx.execute(REMOVE, params![person, except]).await?;
     Ok(())
+}
+
+/// No code of a step up to this one counts any more, whoever's it is.
+pub(crate) async fn floor(tx: &mut Tx<'_>, step: i64) -> Result<(), Failure> {
+    let mut after = String::new();
+    loop {
+        let rows = tx.query(FLOOR_SOME, params![step, &after]).await?;
+        let ids = rows.into_iter().map(|row| row.columns("authenticators").text()).collect::<Result<Vec<_>, _>>()?;
+        match ids.into_iter().max() {
+            Some(last) => after = last,
+            None => return Ok(()),
+        }
+    }
 }
 
 fn read(row: Row) -> Result<Authenticator, StoreError> {

@@ -16,6 +16,7 @@ macro_rules! membership_columns {
         "m.group_name, m.person, m.since, m.countersigned"
     };
 }
+pub(super) use membership_columns;
 
 statements! {
     INSERT = "INSERT INTO groups (name, created_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
@@ -25,7 +26,6 @@ statements! {
         ON CONFLICT (group_name, person) DO UPDATE SET since = excluded.since, countersigned = excluded.countersigned";
     TAKE = "DELETE FROM memberships WHERE group_name = $1 AND person = $2";
     OF_PERSON = concat!("SELECT ", membership_columns!(), " FROM memberships m WHERE m.person = $1 ORDER BY m.group_name");
-    LIST_MEMBERSHIPS = concat!("SELECT ", membership_columns!(), " FROM memberships m ORDER BY m.group_name, m.person");
     MEMBERS = concat!(
         "SELECT ", person_columns!(), ", ", membership_columns!(),
         " FROM memberships m JOIN persons p ON p.id = m.person WHERE m.group_name = $1 ORDER BY p.name"
@@ -44,10 +44,6 @@ pub struct GroupRow {
 #[derive(Clone, Copy, Debug)]
 pub struct ListGroups;
 
-/// All memberships, by group and person.
-#[derive(Clone, Copy, Debug)]
-pub struct ListMemberships;
-
 /// The people of a group, by name.
 #[derive(Clone, Debug)]
 pub struct MembersOf(pub GroupName);
@@ -57,7 +53,6 @@ pub struct MembersOf(pub GroupName);
 pub struct Administrators;
 
 load!(heavy ListGroups => Vec<GroupRow>, |Self, reader| reader.all(LIST, params![], read_group).await);
-load!(heavy ListMemberships => Vec<Membership>, |Self, reader| reader.all(LIST_MEMBERSHIPS, params![], read).await);
 load!(MembersOf => Vec<(Person, Membership)>, |Self(group), reader| members(reader, &group).await);
 load!(Administrators => usize, |Self, reader| administrators(reader).await);
 
@@ -106,7 +101,7 @@ fn read(row: Row) -> Result<Membership, StoreError> {
     membership(&mut row.columns("memberships"))
 }
 
-fn membership(columns: &mut Columns) -> Result<Membership, StoreError> {
+pub(super) fn membership(columns: &mut Columns) -> Result<Membership, StoreError> {
     Ok(Membership {
         group: columns.parsed()?,
         person: columns.parsed()?,
@@ -120,7 +115,7 @@ fn read_member(row: Row) -> Result<(Person, Membership), StoreError> {
     Ok((persons::person(&mut columns)?, membership(&mut columns)?))
 }
 
-fn read_group(row: Row) -> Result<GroupRow, StoreError> {
+pub(super) fn read_group(row: Row) -> Result<GroupRow, StoreError> {
     let mut columns = row.columns("groups");
     Ok(GroupRow { group: columns.parsed()?, created_at: columns.micros()? })
 }

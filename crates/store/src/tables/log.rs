@@ -11,15 +11,20 @@ use crate::reader::{Reader, Tx};
 use crate::sql::{Row, params};
 
 statements! {
-    OPEN = "INSERT INTO log_state (epoch, size, root) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING";
-    GROW = "UPDATE log_state SET size = $3, root = $4 WHERE epoch = $1 AND size = $2";
+    OPEN = "INSERT INTO log_state (epoch, size, root, closed) VALUES ($1, 0, $2, 0) ON CONFLICT DO NOTHING";
+    CLOSE = "UPDATE log_state SET closed = 1 WHERE epoch = $1 AND closed = 0";
+    GROW = "UPDATE log_state SET size = $3, root = $4 WHERE epoch = $1 AND size = $2 AND closed = 0";
     STATE = "SELECT size, root FROM log_state WHERE epoch = $1";
     CURRENT = "SELECT epoch FROM log_state ORDER BY epoch DESC LIMIT 1";
+    NEWEST = "SELECT epoch, size, root, closed FROM log_state ORDER BY epoch DESC LIMIT 1";
+    EPOCHS = "SELECT epoch, size, root, closed FROM log_state ORDER BY epoch LIMIT $1";
     PUT_TILE = "INSERT INTO tiles (epoch, level, n, width, bytes) VALUES ($1, $2, $3, $4, $5) \
         ON CONFLICT (epoch, level, n) DO UPDATE SET width = excluded.width, bytes = excluded.bytes \
         WHERE tiles.width < excluded.width";
     TILE = "SELECT level, n, width, bytes FROM tiles WHERE epoch = $1 AND level = $2 AND n = $3";
-    PUT_CHECKPOINT = "INSERT INTO checkpoints (epoch, size, note, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+    PUT_CHECKPOINT = "INSERT INTO checkpoints (epoch, size, note, at) \
+        SELECT epoch, CAST($2 AS BIGINT), $3, CAST($4 AS BIGINT) FROM log_state WHERE epoch = $1 AND closed = 0 \
+        ON CONFLICT DO NOTHING";
     LATEST = "SELECT epoch, size, note, at FROM checkpoints WHERE epoch = $1 ORDER BY size DESC LIMIT 1";
     LIST = "SELECT epoch, size, note, at FROM checkpoints WHERE epoch = $1 AND size > $2 ORDER BY size LIMIT $3";
 }
@@ -45,6 +50,30 @@ pub struct CheckpointRow {
     pub note: String,
     pub at: Micros,
 }
+
+/// The log of an epoch as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochRow {
+    pub epoch: u64,
+    pub head: TreeHead,
+    /// Nothing is added to it any more.
+    pub closed: bool,
+}
+
+/// The newest epoch and its newest checkpoint, as of one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub log: EpochRow,
+    pub checkpoint: Option<CheckpointRow>,
+}
+
+/// Every epoch that was opened, the first one first.
+#[derive(Clone, Copy, Debug)]
+pub struct Epochs;
+
+/// `None` before anything was set up.
+#[derive(Clone, Copy, Debug)]
+pub struct LogStanding;
 
 /// The tree of an epoch.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +104,12 @@ pub struct Checkpoints {
 
 load!(LogState => Option<TreeHead>, |Self(epoch), reader| reader.first(STATE, params![signed(epoch)?], read_head).await);
 load!(CurrentEpoch => Option<u64>, |Self, reader| reader.first(CURRENT, params![], read_epoch).await);
+load!(Epochs => Vec<EpochRow>, |Self, reader| reader.all(EPOCHS, params![u32::MAX], read_log).await);
+load!(LogStanding => Option<Standing>, |Self, reader| {
+    let Some(log) = reader.first(NEWEST, params![], read_log).await? else { return Ok(None) };
+    let checkpoint = reader.first(LATEST, params![signed(log.epoch)?], read_checkpoint).await?;
+    Ok(Some(Standing { log, checkpoint }))
+});
 load!(Tiles => Vec<(TileId, Vec<u8>)>, |Self { epoch, tiles }, reader| find_tiles(reader, epoch, tiles).await);
 load!(LatestCheckpoint => Option<CheckpointRow>, |Self(epoch), reader| {
     reader.first(LATEST, params![signed(epoch)?], read_checkpoint).await
@@ -100,6 +135,12 @@ async fn find_tiles(
 pub(crate) async fn open(tx: &mut Tx<'_>, epoch: u64) -> Result<(), Failure> {
     let root = countersign_ledger::empty_root();
     tx.one(OPEN, params![signed(epoch)?, &root], || Expectation::Exists { what: "epoch", key: epoch.to_string() }).await
+}
+
+/// From now on nothing is added to this log. Waits for the commits that are adding something.
+pub(crate) async fn close(tx: &mut Tx<'_>, epoch: u64) -> Result<(), Failure> {
+    tx.hold_entries().await?;
+    tx.one(CLOSE, params![signed(epoch)?], || Expectation::LogClosed { epoch }).await
 }
 
 /// The tree grows by exactly these entries, or by none.
@@ -136,6 +177,15 @@ pub(crate) async fn put_checkpoint(tx: &mut Tx<'_>, checkpoint: &CheckpointRow) 
 fn read_head(row: Row) -> Result<TreeHead, StoreError> {
     let mut columns = row.columns("log_state");
     Ok(TreeHead { size: columns.unsigned()?, root: columns.digest()? })
+}
+
+fn read_log(row: Row) -> Result<EpochRow, StoreError> {
+    let mut columns = row.columns("log_state");
+    Ok(EpochRow {
+        epoch: columns.unsigned()?,
+        head: TreeHead { size: columns.unsigned()?, root: columns.digest()? },
+        closed: columns.flag()?,
+    })
 }
 
 fn read_epoch(row: Row) -> Result<u64, StoreError> {

@@ -2,7 +2,10 @@
 
 pub(crate) mod accounts;
 pub(crate) mod authenticators;
+pub(crate) mod changes;
+pub(crate) mod directory;
 pub(crate) mod entries;
+pub(crate) mod erasures;
 pub(crate) mod evidence;
 pub(crate) mod groups;
 pub(crate) mod idempotency;
@@ -17,6 +20,7 @@ pub(crate) mod policies;
 pub(crate) mod releases;
 pub(crate) mod requests;
 pub(crate) mod sessions;
+pub(crate) mod sinks;
 pub(crate) mod throttles;
 pub(crate) mod timers;
 pub(crate) mod tokens;
@@ -25,9 +29,12 @@ pub(crate) mod tokens;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Table {
     Meta,
+    Erasures,
     DataKeys,
     SigningKeys,
     Leases,
+    /// Entries lie in the log of an epoch that is open.
+    Epochs,
     Persons,
     Accounts,
     Groups,
@@ -47,7 +54,10 @@ pub(crate) enum Table {
     Entries,
     Log,
     Checkpoints,
+    SinkPositions,
     Several,
+    /// Last, because its one row is locked until the commit is done.
+    Changes,
 }
 
 /// Every statement of every table.
@@ -55,7 +65,10 @@ pub(crate) enum Table {
 pub(crate) const STATEMENTS: &[&[&str]] = &[
     accounts::ALL,
     authenticators::ALL,
+    changes::ALL,
+    directory::ALL,
     entries::ALL,
+    erasures::ALL,
     evidence::ALL,
     groups::ALL,
     idempotency::ALL,
@@ -70,6 +83,7 @@ pub(crate) const STATEMENTS: &[&[&str]] = &[
     releases::ALL,
     requests::ALL,
     sessions::ALL,
+    sinks::ALL,
     throttles::ALL,
     timers::ALL,
     tokens::ALL,
@@ -118,7 +132,7 @@ pub(crate) fn signed(count: u64) -> Result<i64, crate::error::StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use crate::sql::numbered;
+    use crate::sql::for_sqlite;
     use crate::sqlite;
 
     /// Questions for everything there is; they say so by being `HEAVY`, or page by the primary key.
@@ -135,10 +149,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut opened = sqlite::open(&folder.path().join("db"), 0).unwrap();
         for sql in statements() {
-            let statement = opened.writer.inner().prepare(&numbered(sql));
+            let statement = opened.writer.inner().prepare(&for_sqlite(sql));
             assert!(statement.is_ok(), "{sql}: {:?}", statement.err());
         }
         assert!(statements().count() > 80);
+    }
+
+    #[tokio::test]
+    async fn each_statement_prepares_on_postgresql_with_the_types_of_our_values() {
+        let url = countersign_testing_postgres::Cluster::shared().database();
+        let config = crate::PostgresConfig::new(&url, None, None).unwrap();
+        let wrong = crate::postgres::unfit_statements(&config, statements()).await.unwrap();
+        assert_eq!(wrong, [""; 0]);
     }
 
     #[test]
@@ -146,7 +168,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut opened = sqlite::open(&folder.path().join("db"), 0).unwrap();
         for sql in statements().filter(|sql| !WHOLE.iter().chain(SMALL).any(|known| sql.contains(known))) {
-            let mut explain = opened.writer.inner().prepare(&format!("EXPLAIN QUERY PLAN {}", numbered(sql))).unwrap();
+            let mut explain =
+                opened.writer.inner().prepare(&format!("EXPLAIN QUERY PLAN {}", for_sqlite(sql))).unwrap();
             for parameter in 1..=explain.parameter_count() {
                 explain.raw_bind_parameter(parameter, 1).unwrap();
             }

@@ -12,11 +12,14 @@ use crate::sql::{Row, params};
 statements! {
     INSERT = "INSERT INTO outbox (id, topic, payload, due_at, attempts, owner) VALUES ($1, $2, $3, $4, 0, NULL) \
         ON CONFLICT DO NOTHING";
-    CLAIM = "UPDATE outbox SET owner = $1, due_at = $2, attempts = attempts + 1 \
-        WHERE id IN (SELECT id FROM outbox WHERE due_at <= $3 ORDER BY due_at, id LIMIT $4) \
+    // Selected first, as in `timers`.
+    CLAIM = "WITH due AS (SELECT id FROM outbox WHERE due_at <= $3 ORDER BY due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED) \
+        UPDATE outbox SET owner = $1, due_at = $2, attempts = attempts + 1 WHERE id IN (SELECT id FROM due) \
         RETURNING id, topic, payload, due_at, attempts";
     FINISH = "DELETE FROM outbox WHERE id = $1 AND owner = $2";
     DEFER = "UPDATE outbox SET owner = NULL, due_at = $3 WHERE id = $1 AND owner = $2";
+    // In parts, so that no statement takes long.
+    FORGET_SOME = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY due_at, id LIMIT 4096)";
     NEXT = "SELECT due_at FROM outbox ORDER BY due_at LIMIT 1";
 }
 
@@ -42,6 +45,12 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, message: &OutboxMessage) -> Result<(
         key: id.to_string(),
     })
     .await
+}
+
+/// Messages that were delivered long ago, or are about what is over.
+pub(crate) async fn forget(tx: &mut Tx<'_>) -> Result<(), Failure> {
+    while tx.execute(FORGET_SOME, params![]).await? > 0 {}
+    Ok(())
 }
 
 /// Takes what is due, and what others claimed and did not finish in time.

@@ -17,10 +17,9 @@ pub(super) use person_columns;
 
 statements! {
     INSERT = "INSERT INTO persons (id, name, active, created_at, version) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
-    UPDATE = "UPDATE persons SET name = $2, active = $3, version = $4 WHERE id = $1 AND version = $4 - 1";
+    UPDATE = "UPDATE persons SET name = $2, active = $3, version = $4 WHERE id = $1 AND version = CAST($4 AS BIGINT) - 1";
     BY_ID = concat!("SELECT ", person_columns!(), " FROM persons p WHERE p.id = $1");
     BY_NAME = concat!("SELECT ", person_columns!(), " FROM persons p WHERE p.name = $1");
-    LIST = concat!("SELECT ", person_columns!(), " FROM persons p ORDER BY p.name");
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +28,8 @@ pub struct PersonById(pub PersonId);
 #[derive(Clone, Debug)]
 pub struct PersonByName(pub String);
 
-/// Everybody, by name.
-#[derive(Clone, Copy, Debug)]
-pub struct ListPersons;
-
 load!(PersonById => Option<Person>, |Self(id), reader| find(reader, id).await);
 load!(PersonByName => Option<Person>, |Self(name), reader| reader.first(BY_NAME, params![&name], read).await);
-load!(heavy ListPersons => Vec<Person>, |Self, reader| reader.all(LIST, params![], read).await);
 
 pub(crate) async fn find(reader: &mut Reader<'_>, id: PersonId) -> Result<Option<Person>, StoreError> {
     reader.first(BY_ID, params![id], read).await
@@ -55,7 +49,7 @@ pub(crate) async fn update(tx: &mut Tx<'_>, person: &Person) -> Result<(), Failu
     tx.one(UPDATE, params![id, name, *active, *version], || Expectation::PersonVersion { id: *id }).await
 }
 
-fn read(row: Row) -> Result<Person, StoreError> {
+pub(super) fn read(row: Row) -> Result<Person, StoreError> {
     person(&mut row.columns("persons"))
 }
 

@@ -12,8 +12,11 @@ use crate::sql::{Row, params};
 statements! {
     INSERT = "INSERT INTO releases (id, request, version, begun_at, fingerprint, state) VALUES ($1, $2, $3, $4, $5, $6) \
         ON CONFLICT DO NOTHING";
-    UPDATE = "UPDATE releases SET version = $2, state = $3 WHERE id = $1 AND version = $2 - 1";
+    UPDATE = "UPDATE releases SET version = $2, state = $3 WHERE id = $1 AND version = CAST($2 AS BIGINT) - 1";
     BY_ID = "SELECT version, state FROM releases WHERE id = $1";
+    // The timer of its lease stands as long as an intent has no result.
+    INTENDED = "SELECT r.version, r.state FROM timers t JOIN releases r ON r.id = t.subject \
+        WHERE t.kind = 'release_lease' AND t.subject > $1 ORDER BY t.subject LIMIT $2";
     OF_REQUEST = "SELECT version, state FROM releases WHERE request = $1 ORDER BY id";
 }
 
@@ -28,6 +31,18 @@ pub struct ReleaseWithRequest(pub ReleaseId);
 #[derive(Clone, Copy, Debug)]
 pub struct ReleasesOf(pub RequestId);
 
+/// A page of the intents that have no result yet, oldest first.
+#[derive(Clone, Copy, Debug)]
+pub struct IntendedReleases {
+    /// The last one of the page before.
+    pub after: Option<ReleaseId>,
+    pub limit: u32,
+}
+
+load!(IntendedReleases => Vec<Release>, |Self { after, limit }, reader| {
+    let after = after.map_or_else(String::new, |id| id.to_string());
+    reader.all(INTENDED, params![after, limit], read).await
+});
 load!(ReleaseById => Option<Release>, |Self(id), reader| find(reader, id).await);
 load!(ReleasesOf => Vec<Release>, |Self(request), reader| reader.all(OF_REQUEST, params![request], read).await);
 load!(ReleaseWithRequest => Option<(Release, Request)>, |Self(id), reader| {

@@ -43,6 +43,9 @@ statements! {
     END = "DELETE FROM sessions WHERE id = $1";
     END_OF = "DELETE FROM sessions WHERE account = $1";
     PURGE = "DELETE FROM sessions WHERE expires_at <= $1";
+    // In parts, so that no statement takes long.
+    END_SOME = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions ORDER BY expires_at, id LIMIT 4096)";
+    COUNT = "SELECT COUNT(*) FROM sessions WHERE expires_at > $1";
     BY_HASH = concat!(with_holder!(), " WHERE s.hash = $1");
     BY_ID = concat!(with_holder!(), " WHERE s.id = $1");
     OF_ACCOUNT = concat!("SELECT ", session_columns!(), " FROM sessions s WHERE s.account = $1 ORDER BY s.id");
@@ -56,6 +59,15 @@ pub struct SessionRow {
     pub account: Account,
     pub person: Option<Person>,
 }
+
+/// How many sessions there are at this time.
+#[derive(Clone, Copy, Debug)]
+pub struct CountSessions(pub Micros);
+
+load!(heavy CountSessions => u64, |Self(now), reader| {
+    let count = |row: Row| row.columns("sessions").unsigned();
+    Ok(reader.first(COUNT, params![now], count).await?.unwrap_or(0))
+});
 
 #[derive(Clone, Copy, Debug)]
 pub struct SessionByHash(pub Digest);
@@ -113,6 +125,11 @@ pub(crate) async fn end_of(tx: &mut Tx<'_>, account: AccountId) -> Result<(), Fa
 
 pub(crate) async fn purge(tx: &mut Tx<'_>, now: Micros) -> Result<(), Failure> {
     tx.execute(PURGE, params![now]).await?;
+    Ok(())
+}
+
+pub(crate) async fn end_all(tx: &mut Tx<'_>) -> Result<(), Failure> {
+    while tx.execute(END_SOME, params![]).await? > 0 {}
     Ok(())
 }
 

@@ -12,7 +12,7 @@ statements! {
     INSERT = "INSERT INTO throttles (subject, source, version, failures, open_at, succeeded) \
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
     UPDATE = "UPDATE throttles SET version = $3, failures = $4, open_at = $5, succeeded = $6 \
-        WHERE subject = $1 AND source = $2 AND version = $3 - 1";
+        WHERE subject = $1 AND source = $2 AND version = CAST($3 AS BIGINT) - 1";
     COUNT = "INSERT INTO throttle_totals (subject, failures) VALUES ($1, 1) \
         ON CONFLICT (subject) DO UPDATE SET failures = throttle_totals.failures + 1";
     RESET = "DELETE FROM throttle_totals WHERE subject = $1";

@@ -37,9 +37,16 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
     REVOKE = "UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
     REVOKE_OF = "UPDATE tokens SET revoked_at = $2 WHERE owner = $1 AND revoked_at IS NULL";
+    // In parts, so that no statement takes long.
+    REVOKE_SOME = "UPDATE tokens SET revoked_at = $1 WHERE id IN \
+        (SELECT id FROM tokens WHERE revoked_at IS NULL ORDER BY expires_at, id LIMIT 4096)";
+    COUNT = "SELECT COUNT(*) FROM tokens WHERE revoked_at IS NULL AND expires_at > $1";
     BY_HASH = concat!(with_owner!(), " WHERE t.hash = $1");
     BY_ID = concat!(with_owner!(), " WHERE t.id = $1");
-    LIST = concat!("SELECT ", token_columns!(), " FROM tokens t ORDER BY t.id");
+    PAGE = concat!("SELECT ", token_columns!(), " FROM tokens t WHERE t.id > $1 ORDER BY t.id LIMIT $2");
+    PAGE_OWNER = concat!(
+        "SELECT ", token_columns!(), " FROM tokens t WHERE t.owner = $3 AND t.id > $1 ORDER BY t.id LIMIT $2"
+    );
     LIVE = concat!(
         with_owner!(),
         " WHERE (t.expires_at, t.id) > ($1, $2) AND t.revoked_at IS NULL ORDER BY t.expires_at, t.id LIMIT $3"
@@ -54,15 +61,30 @@ pub struct TokenRow {
     pub person: Option<Person>,
 }
 
+/// How many tokens open a door at this time.
+#[derive(Clone, Copy, Debug)]
+pub struct CountTokens(pub Micros);
+
+load!(heavy CountTokens => u64, |Self(now), reader| {
+    let count = |row: Row| row.columns("tokens").unsigned();
+    Ok(reader.first(COUNT, params![now], count).await?.unwrap_or(0))
+});
+
 #[derive(Clone, Copy, Debug)]
 pub struct TokenByHash(pub Digest);
 
 #[derive(Clone, Copy, Debug)]
 pub struct TokenById(pub TokenId);
 
-/// All tokens, oldest first, revoked ones too.
+/// A page of an account's tokens or of all, oldest first, revoked ones too.
 #[derive(Clone, Copy, Debug)]
-pub struct ListTokens;
+pub struct TokensPage {
+    /// `None`: everybody's.
+    pub owner: Option<AccountId>,
+    /// The last one of the page before.
+    pub after: Option<TokenId>,
+    pub limit: u32,
+}
 
 /// A page of the tokens that are neither expired nor revoked, by expiry and id.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +97,13 @@ pub struct LiveTokens {
 
 load!(TokenByHash => Option<TokenRow>, |Self(hash), reader| reader.first(BY_HASH, params![&hash], read_row).await);
 load!(TokenById => Option<TokenRow>, |Self(id), reader| reader.first(BY_ID, params![id], read_row).await);
-load!(heavy ListTokens => Vec<Token>, |Self, reader| reader.all(LIST, params![], read).await);
+load!(TokensPage => Vec<Token>, |Self { owner, after, limit }, reader| {
+    let after = after.map_or_else(String::new, |id| id.to_string());
+    match owner {
+        Some(owner) => reader.all(PAGE_OWNER, params![after, limit, owner], read).await,
+        None => reader.all(PAGE, params![after, limit], read).await,
+    }
+});
 load!(heavy LiveTokens => Vec<TokenRow>, |Self { now, after, limit }, reader| {
     // Later than every id of that moment: ids are hexadecimal.
     let (expiry, id) = after.map_or_else(|| (now, "~".to_owned()), |(expiry, id)| (expiry, id.to_string()));
@@ -95,6 +123,11 @@ pub(crate) async fn revoke(tx: &mut Tx<'_>, id: TokenId, at: Micros) -> Result<(
 
 pub(crate) async fn revoke_of(tx: &mut Tx<'_>, owner: AccountId, at: Micros) -> Result<(), Failure> {
     tx.execute(REVOKE_OF, params![owner, at]).await?;
+    Ok(())
+}
+
+pub(crate) async fn revoke_all(tx: &mut Tx<'_>, at: Micros) -> Result<(), Failure> {
+    while tx.execute(REVOKE_SOME, params![at]).await? > 0 {}
     Ok(())
 }
 

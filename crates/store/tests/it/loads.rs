@@ -9,14 +9,28 @@ use countersign_core::names::GroupName;
 use countersign_core::throttle::{Throttle, ThrottleKey};
 use countersign_core::time::Micros;
 use countersign_store::{
-    AccountByName, Administrators, AuthenticatorById, Commit, CommitError, DueTimers, Expectation, Fence, InboxCursor,
-    InboxFor, LiveCredentials, NextTimer, PeopleOf, RequestForAnswer, RequestsByFingerprint, RequestsOf, SessionByHash,
-    Store, SystemWrite, TokenByHash, Whose,
+    AccountByName, Administrators, AuthenticatorById, Commit, CommitError, Expectation, Fence, InboxCursor, InboxFor,
+    LiveCredentials, NextTimer, PeopleOf, RequestForAnswer, RequestsByFingerprint, RequestsOf, SessionByHash, Store,
+    SystemWrite, TokenByHash, Whose,
 };
 
 use crate::support::{
-    NOW, account, answered, authenticator, granted, group, membership, open, person, request, session, token, write,
+    Db, NOW, account, answered, authenticator, granted, group, membership, on_both, person, request, session, token,
+    write,
 };
+
+on_both! {
+    the_people_of_groups_come_once_with_what_counts,
+    an_answer_has_all_that_it_is_decided_by,
+    an_inbox_pages_by_urgency_and_names_each_request_once,
+    requests_are_found_by_their_words_while_they_are_open,
+    credentials_bring_their_account_and_person,
+    what_refers_to_nothing_is_refused,
+    an_enrolment_takes_both_codes_and_a_removed_factor_takes_none,
+    a_message_has_one_owner_until_its_claim_ends,
+    a_lease_is_fenced,
+    timers_come_when_they_are_due,
+}
 
 async fn people(store: &Store) {
     let (alice, bob, carol) = (person(1), person(2), person(3));
@@ -39,9 +53,8 @@ async fn people(store: &Store) {
     write(store, writes).await;
 }
 
-#[tokio::test]
-async fn the_people_of_groups_come_once_with_what_counts() {
-    let (store, _folder) = open();
+async fn the_people_of_groups_come_once_with_what_counts(db: Db) {
+    let store = db.open().await;
     people(&store).await;
     let rows = store
         .load(PeopleOf { persons: vec![person(1).id, person(9).id], groups: vec![group("dba"), group("security")] })
@@ -62,9 +75,8 @@ async fn the_people_of_groups_come_once_with_what_counts() {
     assert_eq!(store.load(Administrators).await.unwrap(), 0);
 }
 
-#[tokio::test]
-async fn an_answer_has_all_that_it_is_decided_by() {
-    let (store, _folder) = open();
+async fn an_answer_has_all_that_it_is_decided_by(db: Db) {
+    let store = db.open().await;
     people(&store).await;
     let (bob, totp) = (person(2), authenticator(2, &person(2), AuthenticatorState::Active));
     let mut asked = request(1, &account(1, None), &[group("security")]);
@@ -83,9 +95,8 @@ async fn an_answer_has_all_that_it_is_decided_by() {
     assert_eq!(rows.throttles.iter().map(|row| (&row.key, row.failures)).collect::<Vec<_>>(), [(&key, 1)]);
 }
 
-#[tokio::test]
-async fn an_inbox_pages_by_urgency_and_names_each_request_once() {
-    let (store, _folder) = open();
+async fn an_inbox_pages_by_urgency_and_names_each_request_once(db: Db) {
+    let store = db.open().await;
     let by = account(1, None);
     let (dba, security) = (group("dba"), group("security"));
     let mut all = Vec::new();
@@ -112,9 +123,8 @@ async fn an_inbox_pages_by_urgency_and_names_each_request_once() {
     assert_eq!(page, all[1..]);
 }
 
-#[tokio::test]
-async fn requests_are_found_by_their_words_while_they_are_open() {
-    let (store, _folder) = open();
+async fn requests_are_found_by_their_words_while_they_are_open(db: Db) {
+    let store = db.open().await;
     let (by, other) = (account(1, None), account(2, None));
     let asked: Vec<_> = (0..4).map(|n| request(n, &by, &[])).collect();
     write(&store, asked.iter().map(|asked| Write::InsertRequest(Box::new(asked.clone()))).collect()).await;
@@ -132,9 +142,8 @@ async fn requests_are_found_by_their_words_while_they_are_open() {
     assert_eq!(page, [live, asked[0].clone()]);
 }
 
-#[tokio::test]
-async fn credentials_bring_their_account_and_person() {
-    let (store, _folder) = open();
+async fn credentials_bring_their_account_and_person(db: Db) {
+    let store = db.open().await;
     people(&store).await;
     let (with, without) = (account(1, Some(&person(1))), account(2, None));
     let (login, program) = (session(1, &with), token(1, &without));
@@ -156,9 +165,8 @@ async fn credentials_bring_their_account_and_person() {
     assert_eq!(row.account, without);
 }
 
-#[tokio::test]
-async fn what_refers_to_nothing_is_refused() {
-    let (store, _folder) = open();
+async fn what_refers_to_nothing_is_refused(db: Db) {
+    let store = db.open().await;
     let orphan = Commit::from(vec![Write::InsertAccount(account(1, Some(&person(1))))]);
     assert!(matches!(store.commit(orphan).await, Err(CommitError::Conflict(Expectation::Missing { .. }))));
     write(&store, vec![Write::InsertPerson(person(1)), Write::InsertAccount(account(1, Some(&person(1))))]).await;
@@ -168,9 +176,8 @@ async fn what_refers_to_nothing_is_refused() {
     assert!(matches!(taken, Err(CommitError::Conflict(Expectation::Exists { what: "account", .. }))), "{taken:?}");
 }
 
-#[tokio::test]
-async fn an_enrolment_takes_both_codes_and_a_removed_factor_takes_none() {
-    let (store, _folder) = open();
+async fn an_enrolment_takes_both_codes_and_a_removed_factor_takes_none(db: Db) {
+    let store = db.open().await;
     people(&store).await;
     let pending = authenticator(3, &person(3), AuthenticatorState::Pending);
     let activate = |step| Write::ActivateAuthenticator { id: pending.id, step, enrolled_at: NOW, countersigned: false };
@@ -187,9 +194,8 @@ async fn an_enrolment_takes_both_codes_and_a_removed_factor_takes_none() {
     assert_eq!((row.state, row.last_step), (AuthenticatorState::Removed, 11));
 }
 
-#[tokio::test]
-async fn a_message_has_one_owner_until_its_claim_ends() {
-    let (store, _folder) = open();
+async fn a_message_has_one_owner_until_its_claim_ends(db: Db) {
+    let store = db.open().await;
     let message = |n| OutboxMessage {
         id: OutboxId::new(NOW, [n; 10]),
         topic: "notice.asked".to_owned(),
@@ -212,9 +218,8 @@ async fn a_message_has_one_owner_until_its_claim_ends() {
     assert_eq!(store.claim_outbox("c", NOW, soon, 9).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn a_lease_is_fenced() {
-    let (store, _folder) = open();
+async fn a_lease_is_fenced(db: Db) {
+    let store = db.open().await;
     let at = |seconds| NOW.plus(Duration::from_secs(seconds));
     assert_eq!(store.acquire_lease("sequencer", "a", at(0), at(10)).await, Ok(Some(Fence(1))));
     assert_eq!(store.acquire_lease("sequencer", "b", at(5), at(15)).await, Ok(None));
@@ -230,9 +235,8 @@ async fn a_lease_is_fenced() {
     assert_eq!(write_system(&store, held("b", 2)).await, Ok(()));
 }
 
-#[tokio::test]
-async fn timers_come_when_they_are_due() {
-    let (store, _folder) = open();
+async fn timers_come_when_they_are_due(db: Db) {
+    let store = db.open().await;
     let asked = request(1, &account(1, None), &[]);
     let timer = |kind, due: Micros| Timer::request(kind, asked.id, due);
     let (early, late) = (NOW, NOW.plus(Duration::from_secs(1)));
@@ -243,11 +247,14 @@ async fn timers_come_when_they_are_due() {
     write(&store, set).await;
     write(&store, vec![Write::SetTimer(timer(TimerKind::RequestDeadline, early))]).await;
     assert_eq!(store.load(NextTimer).await, Ok(Some(early)));
-    let due = |now| store.load(DueTimers { now, limit: 10 });
-    assert_eq!(due(early).await.unwrap(), [timer(TimerKind::RequestDeadline, early)]);
+    let until = NOW.plus(Duration::from_mins(1));
+    let due = async |now| store.claim_timers(now, until, 10).await.unwrap();
+    assert_eq!(due(early).await, [timer(TimerKind::RequestDeadline, until)]);
+    assert_eq!(due(early).await, [], "nobody else gets it");
     let clear = Write::ClearTimer { kind: TimerKind::RequestDeadline, subject: asked.id.to_string() };
     write(&store, vec![clear]).await;
-    assert_eq!(due(late).await.unwrap(), [timer(TimerKind::GrantEnd, late)]);
+    assert_eq!(due(late).await, [timer(TimerKind::GrantEnd, until)]);
+    assert_eq!(due(until).await.len(), 1, "whoever took it died");
 }
 
 async fn write_system(store: &Store, write: SystemWrite) -> Result<(), CommitError> {

@@ -5,13 +5,11 @@ use countersign_core::digest::Digest;
 use countersign_core::identity::AuthenticatorState;
 use countersign_core::ids::OutboxId;
 use countersign_core::throttle::{Throttle, ThrottleKey};
-use countersign_store::{Commit, Store};
+use countersign_store::{Commit, StoreConfig};
 use proptest::prelude::*;
-use rusqlite::types::Value;
+use proptest::test_runner::TestRunner;
 
-use crate::support::{
-    NOW, account, authenticator, config, evidence, group, membership, person, request, session, token,
-};
+use crate::support::{Db, NOW, account, authenticator, evidence, group, membership, person, request, session, token};
 
 fn writes() -> Vec<Write> {
     let (alice, bob) = (person(1), person(2));
@@ -53,36 +51,50 @@ fn writes() -> Vec<Write> {
 }
 
 /// Every row of every table, in the order in which they were inserted.
-fn rows_after(writes: Vec<Write>) -> Vec<(String, Vec<Value>)> {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&config(folder.path())).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(store.commit(Commit::from(writes))).unwrap();
-    drop(store);
-    let connection = rusqlite::Connection::open(folder.path().join("countersign.db")).unwrap();
-    let mut names = connection
-        .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'refinery%'")
-        .unwrap();
-    let names: Vec<String> = names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    let mut all = Vec::new();
-    for name in names {
-        let mut table = connection.prepare(&format!("SELECT * FROM {name} ORDER BY rowid")).unwrap();
-        let width = table.column_count();
-        let mut rows = table.query([]).unwrap();
-        while let Some(row) = rows.next().unwrap() {
-            all.push((name.clone(), (0..width).map(|at| row.get(at).unwrap()).collect()));
-        }
-    }
-    all
+fn rows_after(db: &Db, writes: Vec<Write>) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = db.open().await;
+        store.commit(Commit::from(writes)).await.unwrap();
+    });
+    drop(runtime);
+    // As they lie there: SQLite's tables without row ids lie in the order of their keys.
+    let (tables, order) = match db.config {
+        StoreConfig::Sqlite { .. } => ("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name", ""),
+        _ => ("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename", "ORDER BY ctid"),
+    };
+    let tables = db.sql(tables);
+    let tables = tables.lines().filter(|name| !name.starts_with("refinery"));
+    tables.flat_map(|name| lines(name, &db.sql(&format!("SELECT * FROM {name} {order}")))).collect()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+fn lines(table: &str, rows: &str) -> Vec<String> {
+    rows.lines().map(|row| format!("{table}: {row}")).collect()
+}
 
+fn any_order_writes_the_same_rows(cases: u32, db: fn() -> Db) {
+    let expected = rows_after(&db(), writes());
+    assert!(expected.len() > 15);
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(cases));
+    let shuffled = Just(writes()).prop_shuffle();
+    runner
+        .run(&shuffled, |shuffled| {
+            prop_assert_eq!(&rows_after(&db(), shuffled), &expected);
+            Ok(())
+        })
+        .unwrap();
+}
+
+mod sqlite {
     #[test]
-    fn any_order_writes_the_same_rows(shuffled in Just(writes()).prop_shuffle()) {
-        let rows = rows_after(shuffled);
-        prop_assert!(rows.len() > 15);
-        prop_assert_eq!(rows, rows_after(writes()));
+    fn any_order_writes_the_same_rows() {
+        super::any_order_writes_the_same_rows(24, super::Db::sqlite);
+    }
+}
+
+mod postgres {
+    #[test]
+    fn any_order_writes_the_same_rows() {
+        super::any_order_writes_the_same_rows(6, super::Db::postgres);
     }
 }

@@ -6,8 +6,17 @@ use countersign_core::throttle::{Throttle, ThrottleKey};
 use countersign_store::{Commit, CommitError, Expectation, RequestById, Store, ThrottleFor};
 
 use crate::support::{
-    NOW, account, answered, authenticator, config, evidence, granted, group, open, person, request, write,
+    Db, NOW, account, answered, authenticator, evidence, granted, group, on_both, person, request, write,
 };
+
+on_both! {
+    one_of_64_writers_gets_a_version,
+    one_of_64_uses_of_a_code_counts_for_ever,
+    parallel_guesses_form_a_line,
+    failures_from_many_sources_add_up_and_a_success_ends_the_row,
+    a_person_answers_once_and_nothing_of_the_second_answer_stands,
+    one_policy_is_active_whatever_races,
+}
 
 const RACERS: usize = 64;
 
@@ -35,9 +44,8 @@ async fn race(store: &Store, commits: Vec<Vec<Write>>) -> (usize, Vec<CommitErro
     (won, lost)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_of_64_writers_gets_a_version() {
-    let (store, folder) = open();
+async fn one_of_64_writers_gets_a_version(db: Db) {
+    let store = db.open().await;
     let by = account(1, None);
     let old = request(1, &by, &[]);
     write(&store, vec![Write::InsertAccount(by), Write::InsertRequest(Box::new(old.clone()))]).await;
@@ -55,13 +63,12 @@ async fn one_of_64_writers_gets_a_version() {
     let winner = store.load(RequestById(old.id)).await.unwrap().unwrap();
     assert_eq!(winner.version, 2);
     drop(store);
-    let store = Store::open(&config(folder.path())).unwrap();
+    let store = db.open().await;
     assert_eq!(store.load(RequestById(old.id)).await.unwrap(), Some(winner));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_of_64_uses_of_a_code_counts_for_ever() {
-    let (store, folder) = open();
+async fn one_of_64_uses_of_a_code_counts_for_ever(db: Db) {
+    let store = db.open().await;
     let bob = person(1);
     let totp = authenticator(1, &bob, AuthenticatorState::Active);
     write(&store, vec![Write::InsertPerson(bob), Write::InsertAuthenticator(totp.clone())]).await;
@@ -70,16 +77,15 @@ async fn one_of_64_uses_of_a_code_counts_for_ever() {
     assert_eq!(won, 1);
     assert_eq!(lost.len(), RACERS - 1);
     drop(store);
-    let store = Store::open(&config(folder.path())).unwrap();
+    let store = db.open().await;
     let used = Err(CommitError::Conflict(Expectation::StepUsed { authenticator: totp.id }));
     assert_eq!(store.commit(Commit::from(consume(57))).await, used, "after a restart");
     assert_eq!(store.commit(Commit::from(consume(54))).await, used, "after the clock stepped back");
     assert_eq!(store.commit(Commit::from(consume(58))).await, Ok(()));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn parallel_guesses_form_a_line() {
-    let (store, _folder) = open();
+async fn parallel_guesses_form_a_line(db: Db) {
+    let store = db.open().await;
     let key = ThrottleKey { subject: "totp:x".to_owned(), source: "192.0.2.1".to_owned() };
     let first = Throttle::new(key.clone()).failed(NOW);
     let (won, lost) = race(&store, vec![vec![Write::Throttle(first)]; RACERS]).await;
@@ -93,9 +99,8 @@ async fn parallel_guesses_form_a_line() {
     assert_eq!(store.load(ThrottleFor(key)).await.unwrap().subject_failures, 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn failures_from_many_sources_add_up_and_a_success_ends_the_row() {
-    let (store, _folder) = open();
+async fn failures_from_many_sources_add_up_and_a_success_ends_the_row(db: Db) {
+    let store = db.open().await;
     let key = |n: usize| ThrottleKey { subject: "totp:x".to_owned(), source: format!("192.0.2.{n}") };
     let commits = (0..RACERS).map(|n| vec![Write::Throttle(Throttle::new(key(n)).failed(NOW))]).collect();
     let (won, _) = race(&store, commits).await;
@@ -116,9 +121,8 @@ async fn failures_from_many_sources_add_up_and_a_success_ends_the_row() {
     assert!(loaded.succeeded && loaded.version == 4, "who succeeded stays known, and versions go on: {loaded:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_person_answers_once_and_nothing_of_the_second_answer_stands() {
-    let (store, _folder) = open();
+async fn a_person_answers_once_and_nothing_of_the_second_answer_stands(db: Db) {
+    let store = db.open().await;
     let (by, bob) = (account(1, None), person(1));
     let totp = authenticator(1, &bob, AuthenticatorState::Active);
     let asked = request(1, &by, &[group("dba")]);
@@ -145,10 +149,9 @@ async fn a_person_answers_once_and_nothing_of_the_second_answer_stands() {
     write(&store, vec![Write::ConsumeStep { authenticator: totp.id, step: 2 }]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_policy_is_active_whatever_races() {
+async fn one_policy_is_active_whatever_races(db: Db) {
     use countersign_core::digest::Digest;
-    let (store, _folder) = open();
+    let store = db.open().await;
     let texts: Vec<_> = (0..RACERS).map(|n| format!("policy {n}")).collect();
     let commits = |from: Option<Digest>| {
         texts

@@ -1,6 +1,6 @@
 //! Rows to write.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign_core::canonical::Value;
@@ -18,17 +18,107 @@ use countersign_core::operation::Operation;
 use countersign_core::request::{Approval, Request, Stage};
 use countersign_core::sealed::Sealed;
 use countersign_core::time::Micros;
-use countersign_store::{Commit, Store, StoreConfig};
+use countersign_store::{Commit, Load, PostgresConfig, Reader, Row, Store, StoreConfig, StoreError, Value as Cell};
+use countersign_testing_postgres::Cluster;
+use rusqlite::types::ValueRef;
 
 pub(crate) const NOW: Micros = Micros::from_secs(1_700_000_000);
 
-pub(crate) fn config(folder: &Path) -> StoreConfig {
-    StoreConfig::Sqlite { path: folder.join("countersign.db") }
+/// Names functions that are tests on each engine: `sqlite::name` and `postgres::name`.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::support::Db::sqlite()).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::support::Db::postgres()).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both;
+
+/// An empty database, which stays when its stores are closed.
+pub(crate) struct Db {
+    pub(crate) config: StoreConfig,
+    /// The name of a database of the shared server.
+    name: Option<String>,
+    /// Where the file lies until the test is over.
+    _folder: Option<tempfile::TempDir>,
 }
 
-pub(crate) fn open() -> (Store, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    (Store::open(&config(folder.path())).unwrap(), folder)
+impl Db {
+    pub(crate) fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = StoreConfig::Sqlite { path: folder.path().join("countersign.db") };
+        Self { config, name: None, _folder: Some(folder) }
+    }
+
+    pub(crate) fn postgres() -> Self {
+        let url = Cluster::shared().database();
+        let name = url.rsplit('/').next().unwrap().to_owned();
+        Self { config: at(&url), name: Some(name), _folder: None }
+    }
+
+    pub(crate) async fn open(&self) -> Store {
+        Store::open(&self.config).await.unwrap()
+    }
+
+    /// The file of an SQLite database.
+    pub(crate) fn path(&self) -> PathBuf {
+        match &self.config {
+            StoreConfig::Sqlite { path } => path.clone(),
+            _ => panic!("it is no file"),
+        }
+    }
+
+    /// Runs a statement behind the store's back, with the engine's own program or library; the rows as text, in lines.
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        if let Some(name) = &self.name {
+            return Cluster::shared().psql(name, sql);
+        }
+        let connection = rusqlite::Connection::open(self.path()).unwrap();
+        let mut statement = connection.prepare(sql).unwrap();
+        let width = statement.column_count();
+        let mut rows = statement.query([]).unwrap();
+        let mut lines = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            let text = |at| match row.get_ref(at).unwrap() {
+                ValueRef::Null => String::new(),
+                ValueRef::Integer(int) => int.to_string(),
+                ValueRef::Text(text) => String::from_utf8(text.to_vec()).unwrap(),
+                other => format!("{other:?}"),
+            };
+            lines.push((0..width).map(text).collect::<Vec<_>>().join("|"));
+        }
+        lines.join("\n")
+    }
+}
+
+/// The first column of each row, as text.
+pub(crate) struct Asked(pub(crate) &'static str);
+
+impl Load for Asked {
+    type Out = Vec<String>;
+
+    async fn load(self, reader: &mut Reader<'_>) -> Result<Vec<String>, StoreError> {
+        let rows = reader.query(self.0, &[]).await?;
+        let first = |row: &Row| match row.values() {
+            [Cell::Text(text), ..] => text.clone(),
+            other => format!("{other:?}"),
+        };
+        Ok(rows.iter().map(first).collect())
+    }
+}
+
+/// A database of a server, without a password.
+pub(crate) fn at(url: &str) -> StoreConfig {
+    StoreConfig::Postgres(PostgresConfig::new(url, None, None).unwrap())
 }
 
 pub(crate) fn group(name: &str) -> GroupName {
@@ -119,6 +209,7 @@ pub(crate) fn request(n: u8, by: &Account, groups: &[GroupName]) -> Request {
         relayed: false,
         last_entry_at: NOW,
         entries: 1,
+        erased: false,
         stage: Stage::Challenged { challenges: Vec::new(), approvals: Vec::new() },
     }
 }

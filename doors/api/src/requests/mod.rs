@@ -3,6 +3,7 @@
 mod answer;
 mod ask;
 mod close;
+mod events;
 mod explain;
 mod list;
 mod receipt;
@@ -18,7 +19,9 @@ use http::StatusCode;
 
 use crate::view::View;
 
-pub(crate) use {answer::*, ask::*, close::*, explain::*, list::*, receipt::*, release::*, show::*, wait::*};
+pub(crate) use {
+    answer::*, ask::*, close::*, events::*, explain::*, list::*, receipt::*, release::*, show::*, wait::*,
+};
 
 pub(crate) fn routes(routes: Routes<Engine>) -> Routes<Engine> {
     routes
@@ -28,6 +31,7 @@ pub(crate) fn routes(routes: Routes<Engine>) -> Routes<Engine> {
         .post("/requests/explain", explain_request)
         .get("/requests/{id}", show_request)
         .get("/requests/{id}/wait", wait)
+        .get("/requests/{id}/events", events)
         .post("/requests/{id}/answer", answer)
         .post("/requests/{id}/deny", deny)
         .post("/requests/{id}/cancel", cancel)

@@ -28,7 +28,7 @@ pub(crate) struct Released {
         (status = 403, description = "refused-by-policy, not-permitted"),
         (status = 404, description = "not-found"),
         (status = 409, description = "conflict, grant-not-begun"),
-        (status = 503, description = "ledger-behind, unknown-outcome"),
+        (status = 503, description = "ledger-behind, sink-refused, unknown-outcome"),
     ))]
 pub(crate) async fn release(
     State(engine): State<Engine>,

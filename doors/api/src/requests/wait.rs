@@ -6,7 +6,7 @@ use axum::Json as Reply;
 use axum::extract::State;
 use countersign_core::ids::RequestId;
 use countersign_engine::Engine;
-use countersign_kit::{Caller, PathId, Problem, QueryString, Stopping};
+use countersign_kit::{Bearer, Caller, PathId, Problem, QueryString, Source, Stopping};
 use serde::Deserialize;
 
 use crate::view::View;
@@ -38,6 +38,8 @@ pub(crate) async fn wait(
     Caller(principal): Caller,
     PathId(id): PathId<RequestId, 1>,
     QueryString(Known { version, timeout_secs }): QueryString<Known>,
+    source: Source,
+    Bearer(credential): Bearer,
     stopping: Stopping,
 ) -> Result<Reply<View>, Problem> {
     let timeout = Duration::from_secs(timeout_secs.unwrap_or(USUAL).min(LONGEST));
@@ -45,5 +47,7 @@ pub(crate) async fn wait(
         view = engine.wait(&principal, id, version, timeout) => view?,
         () = stopping.begun() => engine.show(&principal, id).await?,
     };
+    // The credential was good when this began, which may be a while ago.
+    engine.authenticate(&credential, source.as_str()).await?;
     Ok(Reply(view.into()))
 }

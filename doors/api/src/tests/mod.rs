@@ -1,6 +1,9 @@
 //! The whole door against a real engine on a temporary database.
 
+mod events;
+mod lists;
 mod refusals;
+mod scrape;
 mod story;
 
 use std::net::SocketAddr;

@@ -116,9 +116,9 @@ async fn lists_come_in_parts() {
         |page: &Value| page["items"].as_array().unwrap().iter().map(|item| item["target"].clone()).collect::<Vec<_>>();
     let first = api.get(&alice, "/requests?limit=2").await.json();
     assert_eq!(targets(&first), ["web-3", "web-2"]);
-    let cursor = first["next"].as_str().unwrap();
+    let cursor = first["next_cursor"].as_str().unwrap();
     let second = api.get(&alice, &format!("/requests?limit=2&cursor={cursor}")).await.json();
-    assert_eq!((targets(&second), &second["next"]), (vec![json!("web-1")], &Value::Null));
+    assert_eq!((targets(&second), &second["next_cursor"]), (vec![json!("web-1")], &Value::Null));
     assert_eq!(api.get(&alice, "/requests?cursor=x").await.refused(), (400, "malformed".into()));
 }
 
@@ -145,8 +145,9 @@ async fn an_administrator_adds_somebody_and_no_password_shows() {
     let erin = api.post("none", "/login", &json!({"name": "erin", "password": "a s3cret of erin"})).await;
     assert_eq!(erin.status, StatusCode::OK);
     let people = api.get(&admin, "/people").await.json();
-    assert!(people.as_array().unwrap().iter().any(|person| person["name"] == "erin"), "{people}");
-    insta::assert_json_snapshot!("people_and_groups", [people, api.get(&admin, "/groups").await.json()]);
+    assert!(people["items"].as_array().unwrap().iter().any(|person| person["name"] == "erin"), "{people}");
+    let (groups, memberships) = (api.get(&admin, "/groups").await.json(), api.get(&admin, "/memberships").await.json());
+    insta::assert_json_snapshot!("people_and_groups", [people, groups, memberships]);
 }
 
 #[tokio::test]
@@ -162,7 +163,7 @@ async fn a_token_is_made_listed_used_and_ended() {
     assert_eq!(api.get(&token, "/whoami").await.json()["via"], "token");
     assert_eq!(api.post(&token, "/requests", &command()).await.refused(), (403, "not-permitted".into()));
     let listed = api.get(&alice, "/tokens").await.json();
-    assert!(!listed.to_string().contains(&token) && listed[0]["revoked"] == false, "{listed}");
+    assert!(!listed.to_string().contains(&token) && listed["items"][0]["revoked"] == false, "{listed}");
     let path = format!("/tokens/{}", made.json()["id"].as_str().unwrap());
     let bob = api.login("bob").await;
     assert_eq!(api.delete(&bob, &path).await.refused(), (404, "not-found".into()));

@@ -47,6 +47,7 @@ pub(crate) fn view() -> flow::View {
         relayed: false,
         last_entry_at: AT,
         entries: 1,
+        erased: false,
         stage: Stage::Challenged { challenges: Vec::new(), approvals: Vec::new() },
     };
     let mut slots = countersign_core::quorum::slots(&request.demands);

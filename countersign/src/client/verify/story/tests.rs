@@ -108,6 +108,7 @@ fn tell(entries: Vec<VerifiedEntry>) -> Result<Story, String> {
     let verified = Verified {
         request: request(),
         trust: Trust::Pinned,
+        key: countersign_ledger::VerifierKey::from_ed25519("log/1", &[1; 32]).unwrap(),
         checkpoint: Checkpoint { origin: "log/1".to_owned(), head: TreeHead { size: 9, root: digest() } },
         checkpoint_text: String::new(),
         entries,

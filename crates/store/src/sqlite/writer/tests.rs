@@ -155,3 +155,17 @@ fn the_log_is_moved_when_it_is_long() {
     writer.run(&queue);
     assert!(counters.checkpoints.load(Ordering::Relaxed) >= 1);
 }
+
+#[test]
+fn a_group_waits_for_half_of_those_who_are_on_their_way() {
+    for (coming, gathered) in [(0, 1), (1, 1), (2, 1), (8, 4), (64, 6)] {
+        let (sender, queue) = channel();
+        for n in 1..6 {
+            sender.send(job(put(&format!("k{n}"), b"", MetaExpectation::Absent)).0).unwrap();
+        }
+        let mut group = vec![job(put("k0", b"", MetaExpectation::Absent)).0];
+        gather(&mut group, &AtomicUsize::new(coming), &queue);
+        assert_eq!(group.len(), gathered, "{coming} on their way");
+        assert_eq!(queue.try_iter().count(), 6 - gathered);
+    }
+}

@@ -1,17 +1,15 @@
-//! A kill cannot tell whether a change was on disk before its answer left: the kernel keeps what was written. The order of system calls can.
-//!
-//! The whole server runs under strace. For each verb that changes state the database's log is written and synced, and the sync has returned, before
-//! the first byte of that verb's answer is written to its connection.
+//! On SQLite the system calls tell: the whole server runs under strace. For each verb the database's log is written and synced, and the sync has returned,
+//! before the first byte of that verb's answer is written to its connection.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
-use nix::sys::signal::Signal;
-use serde_json::{Value, json};
-
-use crate::support::{Api, Cs, code_of, has_tool, secret_of, until};
+use super::{Sent, every_verb};
+use crate::soak::Engine;
+use crate::soak::home::Home;
+use crate::support::{has_tool, until};
 
 const CALLS: &str = "trace=fdatasync,fsync,write,writev,pwrite64,pwritev,sendto,sendmsg,read,recvfrom,recvmsg";
 const WAL: &str = "countersign.db-wal>";
@@ -21,81 +19,59 @@ const OWN: f64 = 0.09;
 const SYNCS_AT_MOST: usize = 2;
 
 #[test]
-fn what_is_answered_is_on_disk() {
+fn sqlite_what_is_answered_is_on_disk() {
+    let Some(report) = held(None) else { return };
+    eprintln!("syncs of the log between a call and its answer: {report}");
+}
+
+/// Where a sync takes long there is time for an answer that does not wait for it.
+#[test]
+fn sqlite_what_is_answered_is_on_a_slow_disk() {
+    held(Some(Duration::from_millis(60)));
+}
+
+/// Each verb once, on a disk whose syncs may take longer; how many syncs each took.
+fn held(slow: Option<Duration>) -> Option<String> {
     if !has_tool("strace") || !has_tool("oathtool") {
-        return;
+        return None;
     }
     let base = tempfile::tempdir().unwrap();
     let trace = base.path().join("trace");
-    let marks = traced(&base.path().join("demo"), &trace);
+    let sent = traced(base.path(), &trace, slow);
     let text = std::fs::read_to_string(&trace).unwrap();
     let events = events(&text);
+    // While a slow answer waits others may well begin to commit, so there only the first transaction is held to be the call's.
+    let own = if slow.is_some() { 0.0 } else { OWN };
     let mut report = String::new();
-    for (verb, mark) in &marks {
-        let found = judge(&events, mark).unwrap_or_else(|why| panic!("{verb}: {why}"));
+    for Sent { verb, port, .. } in &sent {
+        let found = judge(&events, &Mark { port: *port }, own).unwrap_or_else(|why| panic!("{verb}: {why}"));
         let Durable { syncs, call } = found;
         write!(report, "{verb} {syncs} ({call}), ").unwrap();
         assert!(syncs <= SYNCS_AT_MOST, "{verb} took {syncs} syncs");
     }
-    eprintln!("syncs of the log between a call and its answer: {}", report.trim_end_matches(", "));
-    assert_eq!(marks.len(), 6);
+    Some(report)
 }
 
 /// What runs between two moments of the trace cannot be told from what waits for it, so every call comes alone, from its own port.
-fn traced(dir: &Path, trace: &Path) -> Vec<(&'static str, Mark)> {
+fn traced(base: &Path, trace: &Path, slow: Option<Duration>) -> Vec<Sent> {
+    let binary = Path::new(env!("CARGO_BIN_EXE_countersign"));
+    let home = Home::new(Engine::Sqlite, binary, base, 1, None).unwrap();
     // With -D the server is our child, and strace goes with it.
-    let strace = ["strace", "-D", "-f", "-y", "-yy", "-ttt", "-s", "96", "-e", "signal=none", "-e", CALLS, "-o"];
-    let mut wrapper = strace.to_vec();
-    wrapper.push(trace.to_str().unwrap());
-    let mut job =
-        Cs::through(&wrapper, ["demo", "--json", "--listen", "127.0.0.1:0", "--dir", dir.to_str().unwrap()]).start();
-    let about: Value = serde_json::from_str(&job.prints("\"url\"")).unwrap();
-    let address = about["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
-    let person = |name: &str| {
-        let people = about["people"].as_array().unwrap();
-        people.iter().find(|person| person["name"] == name).unwrap().clone()
-    };
-    let login = |name: &str| {
-        let api = Api::new(&address);
-        let reply = api.post("login", &json!({"name": name, "password": person(name)["password"]}));
-        api.with_token(reply.json()["token"].as_str().unwrap())
-    };
-    let (alice, bob) = (login("alice"), login("bob"));
-    let code = code_of(&secret_of(person("bob")["otpauth"].as_str().unwrap()));
-    let mut marks = Vec::new();
-    let mut call = |verb: &'static str, api: &Api, path: &str, body: &Value| {
-        // The sequencer has its own commits; what it still has to do is done before the next call.
-        settled(trace);
-        let (mark, answer) = marked(api, path, body);
-        marks.push((verb, mark));
-        answer
-    };
-    let ask = |argument: &str| {
-        json!({
-            "action": "command.run", "target": "db-1", "reason": "the order of things",
-            "parameters": {"argv": ["true", argument], "cwd": "/", "user": "alice"},
-        })
-    };
-    let asked = call("ask", &alice, "requests", &ask("one"));
-    let id = asked["id"].as_str().unwrap();
-    let seen = bob.get(&format!("requests/{id}")).json();
-    let proof = json!({"challenge": seen["you"]["challenge"], "code": code, "digest": seen["digest"]});
-    let approved = call("approve", &bob, &format!("requests/{id}/answer"), &proof);
-    assert_eq!(approved["stage"], "granted", "{approved}");
-    let released = call("release", &alice, &format!("requests/{id}/release"), &json!({}));
-    let release = released["release"].as_str().unwrap();
-    call("report", &alice, &format!("releases/{release}/result"), &json!({"outcome": "exit 0"}));
-    for (verb, api, argument) in [("deny", &bob, "two"), ("cancel", &alice, "three")] {
-        let asked = alice.post("requests", &ask(argument)).json();
-        let path = format!("requests/{}/{verb}", asked["id"].as_str().unwrap());
-        call(verb, api, &path, &json!({}));
+    let words = ["strace", "-D", "-f", "-y", "-yy", "-ttt", "-s", "96", "-e", "signal=none", "-e", CALLS, "-o"];
+    let mut wrapper: Vec<String> = words.map(str::to_owned).into();
+    wrapper.push(trace.to_str().unwrap().to_owned());
+    if let Some(slow) = slow {
+        wrapper.extend(["-e".to_owned(), format!("inject=fdatasync:delay_enter={}", slow.as_micros())]);
     }
-    job.signal(Signal::SIGTERM);
-    job.end().ok();
+    let mut running = home.spawn(&wrapper, "log.txt").unwrap();
+    let address = running.address().unwrap();
+    // The sequencer has its own commits; what it still has to do is done before the next call.
+    let sent = every_verb(&home, &address, |_| settled(trace), |stream| stream);
+    running.stop().unwrap();
     until("the end of the trace", || {
         std::fs::read_to_string(trace).unwrap().contains("+++ exited with 0").then_some(())
     });
-    marks
+    sent
 }
 
 /// Waits until the log is neither written nor synced for a while.
@@ -114,25 +90,6 @@ fn settled(trace: &Path) {
 #[derive(Debug)]
 struct Mark {
     port: u16,
-}
-
-fn marked(api: &Api, path: &str, body: &Value) -> (Mark, Value) {
-    use std::io::{Read as _, Write as _};
-    let mut stream = TcpStream::connect(&api.address).unwrap();
-    let mark = Mark { port: stream.local_addr().unwrap().port() };
-    let body = body.to_string();
-    let text = format!(
-        "POST /api/countersign/v1/{path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        api.address,
-        api.token.as_deref().unwrap(),
-        body.len()
-    );
-    stream.write_all(text.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 20"), "{path}: {answer}");
-    (mark, serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap())
 }
 
 /// A system call: its lines begin and end at these times, in seconds.
@@ -187,7 +144,7 @@ fn failed(line: &str) -> bool {
 
 /// Whether what this connection asked for was durable before it was answered. Times are those at which a call began, or was resumed to its end: a sync
 /// that ends in the microsecond in which the answer begins is not yet before it.
-fn judge(events: &[Event], mark: &Mark) -> Result<Durable, String> {
+fn judge(events: &[Event], mark: &Mark, own: f64) -> Result<Durable, String> {
     let socket = format!("->127.0.0.1:{}]>", mark.port);
     let ours = |event: &&Event| event.on.contains(&socket) && !event.failed;
     let asked = events.iter().filter(ours).find(|event| ["read", "recvfrom", "recvmsg"].contains(&event.name.as_str()));
@@ -204,7 +161,7 @@ fn judge(events: &[Event], mark: &Mark) -> Result<Durable, String> {
     // On a slow machine the answer may leave so late that the sequencer is at work already.
     let first_end = first.synced.map_or(f64::INFINITY, |sync| sync.ended);
     let mut durable = Durable { syncs: 0, call: String::new() };
-    for transaction in transactions.iter().filter(|transaction| transaction.began <= first_end + OWN) {
+    for transaction in transactions.iter().filter(|transaction| transaction.began <= first_end + own) {
         match transaction.synced {
             Some(sync) if sync.ended < answered.began => durable.call.clone_from(&sync.name),
             _ => return Err("the answer was written before the log was synced".to_owned()),
@@ -251,7 +208,7 @@ const SYNCED: &str = "8 1.2 fdatasync(4</d/countersign.db-wal>) = 0";
 const ANSWERED: &str = "7 1.3 writev(9<TCP:[127.0.0.1:8220->127.0.0.1:5000]>, [{\"HTTP/1.1 200\"}], 2) = 200";
 
 fn judged(lines: &[&str]) -> Result<Durable, String> {
-    judge(&events(&lines.join("\n")), &Mark { port: 5000 })
+    judge(&events(&lines.join("\n")), &Mark { port: 5000 }, OWN)
 }
 
 #[test]

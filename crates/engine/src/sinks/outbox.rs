@@ -27,6 +27,9 @@ impl Engine {
 
     /// Delivers everything that is due now, and says how much that was. The one sink so far is the service's own log; a message holds no secret.
     pub async fn deliver_due(&self) -> Result<usize, EngineError> {
+        if self.is_stopped() || self.has_other_clock().await? {
+            return Ok(0);
+        }
         let now = self.now();
         let owner = &self.inner.config.node;
         let claimed = self.inner.store.claim_outbox(owner, now, now.plus(CLAIM), BATCH).await?;
