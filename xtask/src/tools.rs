@@ -24,7 +24,11 @@ pub(crate) const TESTS: &[Tool] = &[
     program("zbar-tools", "zbarimg", "reads the QR code that the terminal shows"),
     program("golang-go", "go", "builds the reference verifier of the transparency log"),
     library("golang-golang-x-mod-dev", "sumdb/note and sumdb/tlog, the reference for checkpoints and proofs"),
+    library("postgresql", "the other database, which the tests start"),
+    program("faketime", "faketime", "lets one server's clock run apart"),
+    program("openssl", "openssl", "makes certificates for tests of TLS"),
     program("sqlite3", "sqlite3", "edits a database behind the service's back"),
+    library("python3-prometheus-client", "another reader of the format of metrics"),
     program("strace", "strace", "counts and breaks system calls"),
 ];
 

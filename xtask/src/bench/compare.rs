@@ -25,26 +25,46 @@ pub(crate) struct Comparison {
     pub(crate) rounds: Vec<Round>,
 }
 
-/// Bounds of the median of the ratios. An open side is 0 or infinity.
+/// Bounds of a median. An open side is 0 or infinity.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Goal {
-    pub(crate) least: f64,
-    pub(crate) most: f64,
+    of: Of,
+    least: f64,
+    most: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// The ratio of each round.
+    Ratio,
+    /// Our own figure; the yardstick stands beside it to be looked at.
+    Ours,
 }
 
 impl Goal {
-    fn is_met(self, ratio: f64) -> bool {
-        (self.least..=self.most).contains(&ratio)
+    /// The ratio is to lie between these.
+    pub(crate) const fn ratio(least: f64, most: f64) -> Self {
+        Self { of: Of::Ratio, least, most }
+    }
+
+    /// Our own figure is not to be above this, whatever the yardstick is.
+    pub(crate) const fn at_most(most: f64) -> Self {
+        Self { of: Of::Ours, least: 0.0, most }
+    }
+
+    fn is_met(self, value: f64) -> bool {
+        (self.least..=self.most).contains(&value)
     }
 
     fn text(self) -> String {
-        let Self { least, most } = self;
+        let Self { of, least, most } = self;
+        let times = if of == Of::Ratio { "x" } else { "" };
         if least <= 0.0 {
-            format!("at most {most:.2}")
+            format!("at most {most:.2}{times}")
         } else if most.is_infinite() {
-            format!("at least {least:.2}")
+            format!("at least {least:.2}{times}")
         } else {
-            format!("{least:.2} to {most:.2}")
+            format!("{least:.2}{times} to {most:.2}{times}")
         }
     }
 }
@@ -55,9 +75,26 @@ impl Comparison {
         median(self.rounds.iter().map(Round::ratio))
     }
 
+    /// What the goal is about.
+    fn judged(&self, goal: Goal) -> f64 {
+        match goal.of {
+            Of::Ratio => self.ratio(),
+            Of::Ours => median(self.rounds.iter().map(|round| round.ours)),
+        }
+    }
+
     /// True as well where no goal is set.
     pub(crate) fn is_met(&self) -> bool {
-        self.goal.is_none_or(|goal| goal.is_met(self.ratio()))
+        self.goal.is_none_or(|goal| goal.is_met(self.judged(goal)))
+    }
+
+    /// The figure of each round that the verdict comes from.
+    fn by_round(&self) -> String {
+        let figure = |round: &Round| match self.goal {
+            Some(Goal { of: Of::Ours, .. }) => format!("{:.1}", round.ours),
+            _ => format!("{:.2}x", round.ratio()),
+        };
+        self.rounds.iter().map(figure).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -103,10 +140,9 @@ pub(crate) fn percentile(values: &[f64], percent: usize) -> f64 {
 
 pub(crate) fn comparison_table(comparisons: &[Comparison]) -> String {
     let rows = comparisons.iter().map(|comparison| {
-        let ratios: Vec<String> = comparison.rounds.iter().map(|round| format!("{:.2}", round.ratio())).collect();
         let verdict = match comparison.goal {
             None => String::new(),
-            Some(goal) if goal.is_met(comparison.ratio()) => format!("{}: met", goal.text()),
+            Some(goal) if comparison.is_met() => format!("{}: met", goal.text()),
             Some(goal) => format!("{}: MISSED", goal.text()),
         };
         vec![
@@ -115,7 +151,7 @@ pub(crate) fn comparison_table(comparisons: &[Comparison]) -> String {
             format!("{:.1}", median(comparison.rounds.iter().map(|round| round.floor))),
             format!("{:.1}", median(comparison.rounds.iter().map(|round| round.ours))),
             format!("{:.2}", comparison.ratio()),
-            ratios.join(" "),
+            comparison.by_round(),
             verdict,
         ]
     });
@@ -140,7 +176,7 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
 mod tests {
     use super::*;
 
-    const AT_MOST_1_9: Goal = Goal { least: 0.0, most: 1.9 };
+    const AT_MOST_1_9: Goal = Goal::ratio(0.0, 1.9);
 
     #[test]
     fn medians_and_percentiles() {
@@ -186,9 +222,22 @@ mod tests {
     fn goals_have_bounds() {
         assert!(AT_MOST_1_9.is_met(1.9) && !AT_MOST_1_9.is_met(2.0));
         assert!(!AT_MOST_1_9.is_met(f64::NAN));
-        assert_eq!(AT_MOST_1_9.text(), "at most 1.90");
-        let at_least = Goal { least: 0.8, most: f64::INFINITY };
+        assert_eq!(AT_MOST_1_9.text(), "at most 1.90x");
+        let at_least = Goal::ratio(0.8, f64::INFINITY);
         assert!(at_least.is_met(5.0) && !at_least.is_met(0.7));
-        assert_eq!(at_least.text(), "at least 0.80");
+        assert_eq!(at_least.text(), "at least 0.80x");
+    }
+
+    #[test]
+    fn a_goal_may_be_about_our_figure_alone() {
+        let of = |ours| Comparison {
+            name: "a".to_owned(),
+            unit: "MB",
+            goal: Some(Goal::at_most(40.0)),
+            rounds: vec![Round { floor: 1.0, ours }],
+        };
+        assert!(of(39.0).is_met() && !of(41.0).is_met());
+        let table = comparison_table(&[of(39.0), of(41.0)]);
+        assert!(table.contains("at most 40.00: met") && table.contains("at most 40.00: MISSED"), "{table}");
     }
 }

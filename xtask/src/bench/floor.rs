@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 
 use crate::run;
 
+const NAME: &str = "countersign-bench-floor";
+
 /// The yardsticks, built for release.
 #[derive(Debug)]
 pub(crate) struct Floor {
@@ -35,9 +37,13 @@ struct Listening {
 
 impl Floor {
     pub(crate) fn build() -> Result<Self> {
-        const NAME: &str = "countersign-bench-floor";
         run::check(&mut run::command("cargo", &["build", "--release", "--package", NAME]))?;
-        Ok(Self { program: run::target().join("release").join(NAME) })
+        Ok(Self::built())
+    }
+
+    /// As it lies in the target folder.
+    pub(crate) fn built() -> Self {
+        Self { program: run::target().join("release").join(NAME) }
     }
 
     /// Microseconds of each append and fdatasync of a record of `bytes` to a new file in `dir`.
@@ -48,21 +54,21 @@ impl Floor {
         Ok(appended.micros)
     }
 
-    /// A process that appends to a file in `dir` without end and prints the number of each record once it is durable.
-    pub(crate) fn acknowledged_appends(&self, dir: &Path, bytes: u32) -> Result<Child> {
-        self.command("append")
-            .arg("--dir")
-            .arg(dir)
-            .args(["--bytes", &bytes.to_string()])
-            .args(["--count", &u32::MAX.to_string(), "--acknowledge"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("could not start the append loop")
-    }
-
     /// `alg` is `ed25519` or `rsa2048`.
     pub(crate) fn sign(&self, alg: &str, count: u32) -> Result<SignCost> {
         output(self.command("sign").args(["--alg", alg, "--count", &count.to_string()]))
+    }
+
+    /// The echo server, for whoever measures its start.
+    pub(crate) fn echo_on(&self, address: &str) -> Command {
+        let mut command = self.command("echo");
+        command.args(["--listen", address]);
+        command
+    }
+
+    /// The program itself: axum, and next to nothing else.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Starts the echo server on a free port.

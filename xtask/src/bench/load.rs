@@ -1,5 +1,7 @@
 //! Load from `wrk`.
 
+use std::process::Command;
+
 use anyhow::{Context, Result, bail};
 
 use crate::run;
@@ -13,13 +15,19 @@ pub(crate) struct Load {
     pub(crate) p99_micros: f64,
 }
 
-/// `script` is a path inside the checkout.
-pub(crate) fn wrk(url: &str, script: &str, connections: u32, seconds: u32) -> Result<Load> {
+/// `script` is a path inside the checkout, `args` are for it.
+pub(crate) fn wrk(url: &str, script: &str, connections: u32, seconds: u32, args: &[&str]) -> Result<Load> {
+    let text = run::capture(&mut command(url, script, connections, seconds, args))?;
+    read(&text)
+}
+
+/// The same as a command that is still to be started, for a load whose server dies under it.
+pub(crate) fn command(url: &str, script: &str, connections: u32, seconds: u32, args: &[&str]) -> Command {
     let duration = format!("-d{seconds}s");
     let connections = format!("-c{connections}");
-    let text =
-        run::capture(&mut run::command("wrk", &["-t2", &connections, &duration, "--latency", "-s", script, url]))?;
-    read(&text)
+    let mut command = run::command("wrk", &["-t2", &connections, &duration, "--latency", "-s", script, url, "--"]);
+    command.args(args);
+    command
 }
 
 fn read(text: &str) -> Result<Load> {

@@ -26,7 +26,7 @@ pub(crate) struct Args {
 }
 
 /// Two equal loops that differ by more than this mean that the machine is too restless for any other ratio.
-const NOISE: Goal = Goal { least: 0.8, most: 1.25 };
+const NOISE: Goal = Goal::ratio(0.8, 1.25);
 const CONNECTIONS: u32 = 64;
 const RECORD: u32 = 256;
 
@@ -79,7 +79,7 @@ fn echo(floor: &Floor, args: &Args) -> Result<Vec<Vec<String>>> {
     let mut cpu = Vec::new();
     for _ in 0..args.rounds {
         let before = floor::cpu_micros(server.id())?;
-        let load = load::wrk(&server.url(), "xtask/src/bench/echo.lua", CONNECTIONS, args.seconds)?;
+        let load = load::wrk(&server.url(), "xtask/src/bench/echo.lua", CONNECTIONS, args.seconds, &[])?;
         cpu.push((floor::cpu_micros(server.id())? - before) / load.requests);
         loads.push(load);
     }

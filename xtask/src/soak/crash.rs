@@ -1,69 +1,150 @@
-//! The loop of `cargo xtask soak crash`.
+//! `cargo xtask soak crash`.
 
-use std::process::Child;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
-use crate::Verdict;
+use super::server::proxy::Moment;
+use super::server::{Engine, Fault, Load, Size};
+use crate::{Verdict, run};
 
-/// Something that is killed. It keeps what was acknowledged outside of the process, because that is what a client would remember.
-pub(crate) trait Victim {
-    /// Starts the process, on what the last round left behind, and puts it under load.
-    fn start(&mut self) -> Result<Child>;
+const SIZE: Size = Size { clients: 32, approvers: 8 };
+/// Every so many rounds all that was ever acknowledged is looked at, not only what is new.
+const ALL_EVERY: u32 = 50;
+const WORK_EVERY: u32 = 5;
+const EARLIEST: Duration = Duration::from_millis(5);
+const SLOW: Duration = Duration::from_millis(50);
+const LATEST: Duration = Duration::from_millis(2_500);
 
-    /// Looks at what is left after a kill; each string is one damage. Called once after each start, when the process is gone.
-    fn damage(&mut self) -> Result<Vec<String>>;
-
-    /// How much has been acknowledged in all rounds, for the report.
-    fn acknowledged(&self) -> u64;
-
-    /// What else is to be told at the end.
-    fn report(&self) -> Option<String> {
-        None
-    }
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Random kills
+    #[arg(long, default_value_t = 200)]
+    rounds: u32,
+    /// Kills at each step of a commit, from the first to this one
+    #[arg(long, default_value_t = 50)]
+    steps: u32,
+    /// Repeats the moments of an earlier run
+    #[arg(long)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    common: super::Common,
 }
 
-const EARLIEST: Duration = Duration::from_millis(5);
-const LATEST: Duration = Duration::from_millis(250);
-
-pub(crate) fn run(victim: &mut impl Victim, rounds: u32, seed: Option<u64>) -> Result<Verdict> {
-    let seed = seed.unwrap_or_else(clock_seed);
+pub(crate) fn run(args: &Args) -> Result<Verdict> {
+    let binary = args.common.prepare()?;
+    let seed = args.seed.unwrap_or_else(clock_seed);
     println!("seed {seed}");
+    let mut good = true;
+    for engine in args.common.engines() {
+        good &= soak(engine, &binary, args, seed)?;
+    }
+    Ok(if good { Verdict::Good } else { Verdict::Bad })
+}
+
+/// One engine; false if anything was found.
+fn soak(engine: Engine, binary: &Path, args: &Args, seed: u64) -> Result<bool> {
+    let mut load = Load::new(engine, binary, &run::target(), SIZE)?;
     let mut moments = Moments(seed);
-    for round in 1..=rounds {
-        let mut child = victim.start()?;
+    for round in 1..=args.rounds {
         let moment = moments.next();
+        load.start()?;
+        // Now and then after some work, so that on a slow machine there is something to lose.
+        if round.is_multiple_of(WORK_EVERY) {
+            load.work(2 * SIZE.clients as u64)?;
+        }
         std::thread::sleep(moment);
-        if let Some(status) = child.try_wait()? {
-            println!("round {round}: ended by itself with {status}, {moment:?} after its start");
-            return Ok(Verdict::Bad);
-        }
-        child.kill()?;
-        child.wait()?;
-        let damage = victim.damage()?;
-        if !damage.is_empty() {
-            println!("round {round}: killed {moment:?} after its start");
-            for damage in damage {
-                println!("  {damage}");
-            }
-            println!("repeat with --seed {seed} --rounds {round}");
-            if let Some(report) = victim.report() {
-                println!("{report}");
-            }
-            return Ok(Verdict::Bad);
+        load.kill()?;
+        if !sound(
+            &mut load,
+            round.is_multiple_of(ALL_EVERY),
+            &format!("round {round}, killed {moment:?} after its start"),
+        )? {
+            println!("{}\nrepeat with --seed {seed} --rounds {round}", load.report());
+            return Ok(false);
         }
     }
-    if let Some(report) = victim.report() {
-        println!("{report}");
+    println!("{engine}: {} random kills under the load of {} clients", args.rounds, SIZE.clients);
+    let good = match engine {
+        Engine::Sqlite => break_the_disk(&mut load, args.steps)?,
+        Engine::Postgres => break_the_database(&mut load, args.steps, &mut moments)?,
+    };
+    // All that was ever told, once more.
+    let good = good && sound(&mut load, true, "at the end")?;
+    println!("{}", load.report());
+    Ok(good)
+}
+
+/// strace stands between the service and its disk.
+fn break_the_disk(load: &mut Load, steps: u32) -> Result<bool> {
+    for n in 1..=steps {
+        load.killed_at_sync(n)?;
+        if !sound(load, false, &format!("killed at sync {n}"))? {
+            return Ok(false);
+        }
     }
-    let acknowledged = victim.acknowledged();
-    if acknowledged == 0 {
-        println!("{rounds} kills, but nothing was ever acknowledged, so nothing is proved");
-        return Ok(Verdict::Bad);
+    println!("sqlite: a kill at each sync from 1 to {steps}");
+    for n in [5, 40, 150] {
+        for fault in [Fault::SyncFails(n), Fault::WriteFails(3 * n)] {
+            load.fails(fault)?;
+            if !sound(load, false, &format!("{fault:?}"))? {
+                return Ok(false);
+            }
+        }
     }
-    println!("{rounds} kills, {acknowledged} acknowledged, nothing lost");
-    Ok(Verdict::Good)
+    println!("sqlite: a disk that fails at syncs and at writes");
+    for from in [60, 400] {
+        let damage = load.fills_up(from, 40)?;
+        if !none(&damage, "full disk") || !sound(load, false, "after a full disk")? {
+            return Ok(false);
+        }
+    }
+    println!("sqlite: a disk that is full for a while");
+    load.crawls(SLOW, 60)?;
+    let good = sound(load, false, "slow disk")?;
+    println!("sqlite: a disk whose syncs take {SLOW:?} longer");
+    Ok(good)
+}
+
+/// A wire stands between the service and PostgreSQL.
+fn break_the_database(load: &mut Load, steps: u32, moments: &mut Moments) -> Result<bool> {
+    for moment in [Moment::Sent, Moment::Done] {
+        for n in 1..=steps {
+            load.killed_at_commit(n, moment)?;
+            if !sound(load, false, &format!("killed at COMMIT {n}, {moment:?}"))? {
+                return Ok(false);
+            }
+        }
+    }
+    println!("postgres: a kill before each COMMIT from 1 to {steps} is sent, and after it was done");
+    for _ in 0..steps.div_ceil(5) {
+        let damage = load.loses_its_database(&[moments.next(), moments.next()])?;
+        if !none(&damage, "killed database") || !sound(load, false, "after a killed database")? {
+            return Ok(false);
+        }
+    }
+    println!("postgres: {} kills of the whole database server under a service that lives", 2 * steps.div_ceil(5));
+    Ok(true)
+}
+
+fn none(damage: &[String], what: &str) -> bool {
+    for damage in damage {
+        println!("{what}: {damage}");
+    }
+    damage.is_empty()
+}
+
+fn sound(load: &mut Load, all: bool, what: &str) -> Result<bool> {
+    let damage = load.damage(all)?;
+    if damage.is_empty() {
+        return Ok(true);
+    }
+    println!("{what}:");
+    for damage in damage {
+        println!("  {damage}");
+    }
+    Ok(false)
 }
 
 /// Moments between the earliest and the latest, from `SplitMix64`, which is enough for spreading kills and needs no crate.
@@ -88,56 +169,7 @@ fn clock_seed() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
-
-    /// Sleeps, and reports damage from a given round on.
-    struct Scripted {
-        round: u32,
-        damaged_from: u32,
-        program: &'static str,
-    }
-
-    impl Victim for Scripted {
-        fn start(&mut self) -> Result<Child> {
-            self.round += 1;
-            Ok(Command::new(self.program).arg("60").spawn()?)
-        }
-
-        fn damage(&mut self) -> Result<Vec<String>> {
-            let damaged = self.round >= self.damaged_from;
-            Ok(damaged.then(|| "lost".to_owned()).into_iter().collect())
-        }
-
-        fn acknowledged(&self) -> u64 {
-            u64::from(self.round) - 1
-        }
-    }
-
-    fn scripted(damaged_from: u32, program: &'static str) -> Scripted {
-        Scripted { round: 0, damaged_from, program }
-    }
-
-    #[test]
-    fn damage_stops_the_run() {
-        let mut victim = scripted(2, "sleep");
-        assert_eq!(run(&mut victim, 5, Some(1)).unwrap(), Verdict::Bad);
-        assert_eq!(victim.round, 2);
-    }
-
-    #[test]
-    fn no_damage_is_good_unless_nothing_was_acknowledged() {
-        assert_eq!(run(&mut scripted(9, "sleep"), 2, Some(1)).unwrap(), Verdict::Good);
-        assert_eq!(run(&mut scripted(9, "sleep"), 1, Some(1)).unwrap(), Verdict::Bad);
-    }
-
-    #[test]
-    fn a_victim_that_ends_by_itself_is_a_failure() {
-        let mut victim = scripted(9, "true");
-        // 7 spreads its first moment late enough for `true` to have ended.
-        assert_eq!(run(&mut victim, 1, Some(7)).unwrap(), Verdict::Bad);
-    }
 
     #[test]
     fn moments_repeat_with_their_seed_and_stay_in_bounds() {

@@ -15,6 +15,9 @@ use crate::run;
 /// Folder of a crate, and the crates it may use by the last part of their folder.
 #[rustfmt::skip]
 const TABLE: &[(&str, May)] = &[
+    // Starts PostgreSQL for the tests of others.
+    ("testing/postgres",  Use(&[])),
+
     ("crates/core",       Use(&[])),
     ("crates/keys",       Use(&["core"])),
     ("crates/ledger",     Use(&["core"])),
@@ -36,14 +39,15 @@ const TABLE: &[(&str, May)] = &[
 
     ("countersign",       All),
 
-    ("xtask",             Use(&[])),
+    // `soak` starts PostgreSQL.
+    ("xtask",             Use(&["postgres"])),
     ("bench/floor",       Use(&[])),
-    // Sets up a database that no client could set up in a reasonable time; drives the built service over HTTP.
-    ("bench/approvals",   Use(&["core", "keys", "store", "engine"])),
+    // Sets up databases that no client could set up in a reasonable time; drives the built service over HTTP.
+    ("bench/load",        Use(&["core", "keys", "ledger", "store", "factors", "engine"])),
 ];
 
-/// What tests of any crate may use besides: nouns to build fixtures of, and keys to sign them with.
-const TESTS_MAY_USE: &[&str] = &["core", "keys"];
+/// What tests of any crate may use besides: nouns to build fixtures of, keys to sign them with, and a server to keep them on.
+const TESTS_MAY_USE: &[&str] = &["core", "keys", "postgres"];
 
 #[derive(Debug, Clone, Copy)]
 enum May {

@@ -7,6 +7,7 @@ mod attested;
 mod crates;
 mod files;
 mod ignored;
+mod named;
 mod paths;
 mod rust;
 mod size;
@@ -34,6 +35,7 @@ pub(crate) fn run() -> Result<Verdict> {
     findings.extend(size::check(&files));
     findings.extend(paths::check(&files));
     findings.extend(words::check(&files));
+    findings.extend(named::check(&sources, &files));
     Ok(report(findings, files.len()))
 }
 

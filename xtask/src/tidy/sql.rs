@@ -4,8 +4,8 @@ use super::rust::Kind;
 use super::{File, Finding, Source};
 
 const HOME: &str = "crates/store/";
-/// The yardsticks speak to databases that are not ours.
-const EXEMPT: [&str; 2] = [HOME, "xtask/src/bench/"];
+/// The yardsticks speak to databases that are not ours; the soak moves rows that it knows nothing about from one engine to the other.
+const EXEMPT: [&str; 3] = [HOME, "xtask/src/bench/", "xtask/src/soak/server/postgres.rs"];
 const REMEDY: &str = "move the statement to crates/store and call it from here; reword the text if it is prose";
 
 pub(super) fn check(sources: &[Source], files: &[File]) -> Vec<Finding> {

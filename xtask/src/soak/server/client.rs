@@ -1,7 +1,8 @@
-//! One client under whose load a server is killed.
+//! One client under whose load a service is broken.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
@@ -11,6 +12,8 @@ use super::people::Approver;
 
 /// More than this of what is strange says nothing new.
 const STRANGE: usize = 10;
+/// After so many turns each kind of turn was taken once.
+const KINDS: u64 = 16;
 
 /// Asks, and answers its own questions as other people.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(crate) struct Client {
     unanswered: Option<Question>,
     /// A code that was accepted, with its approver.
     accepted: Option<(usize, String)>,
+    /// A session that this client opened besides.
+    session: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,18 +52,20 @@ impl Client {
             checkpoint: None,
             strange: Vec::new(),
             put_off: BTreeMap::new(),
-            turns: 0,
+            turns: number as u64,
             unanswered: None,
             accepted: None,
+            session: None,
         }
     }
 
-    /// Works until the server is gone.
-    pub(crate) fn run(mut self, address: &str) -> Self {
+    /// Works until the server is gone, or somebody says stop. Counts its turns where others see them.
+    pub(crate) fn run(mut self, address: &str, stop: &AtomicBool, turns: &AtomicU64) -> Self {
         let ended = Http::connect(address).and_then(|mut http| {
             self.after_a_start(&mut http)?;
-            while self.strange.len() < STRANGE {
+            while self.strange.len() < STRANGE && !stop.load(Ordering::Relaxed) {
                 self.turn(&mut http)?;
+                turns.fetch_add(1, Ordering::Relaxed);
             }
             Ok(())
         });
@@ -78,6 +85,10 @@ impl Client {
             let answer = http.call(Call { path: &path, token: &self.requester, ..Call::default() })?;
             damage.add(self.memory.check(&id, answer.status, &answer.json()));
         }
+        for token in self.memory.due_credentials(all) {
+            let answer = http.call(Call { path: "/whoami", token: &token, ..Call::default() })?;
+            damage.add(self.memory.check_credential(&token, answer.status));
+        }
         Ok(damage)
     }
 
@@ -86,8 +97,10 @@ impl Client {
         if let Some(question) = self.unanswered.clone() {
             let first = self.ask_with(http, &question)?;
             let second = self.ask_with(http, &question)?;
-            if first.is_none() || first.as_ref().map(|view| &view["id"]) != second.as_ref().map(|view| &view["id"]) {
-                self.strange.push(format!("one question has two requests: {first:?}, {second:?}"));
+            if let (Some(first), Some(second)) = (first, second)
+                && first["id"] != second["id"]
+            {
+                self.strange.push(format!("one question has two requests: {first}, {second}"));
             }
         }
         if let Some((approver, code)) = self.accepted.take()
@@ -109,14 +122,20 @@ impl Client {
                 self.checkpoint = Some(answer.text());
             }
         }
+        let kind = self.turns % KINDS;
+        match kind {
+            12 => return self.log_in_or_out(http),
+            13 => return self.make_a_token(http),
+            _ => {}
+        }
         let Some(view) = self.ask(http)? else { return Ok(()) };
-        match self.turns % 8 {
-            0..=3 => self.approve(http, &view),
-            4 | 5 => self.deny(http, &view),
-            6 => {
+        match kind {
+            0..=6 => self.approve(http, &view, kind),
+            7..=9 => self.deny(http, &view),
+            10 | 11 => {
                 let token = self.requester.clone();
                 let answer = post(http, &view, "cancel", &token, &json!({}))?;
-                self.acknowledged("cancelled", &answer);
+                self.told(&view, "cancelled", &answer);
                 Ok(())
             }
             _ => Ok(()),
@@ -139,23 +158,32 @@ impl Client {
             token: &self.requester,
             body: Some(&question.body),
             idempotency: Some(&question.key),
+            ..Call::default()
         })?;
-        self.unanswered = None;
+        if !puts_off(&answer) {
+            self.unanswered = None;
+        }
         Ok(self.acknowledged("asked", &answer))
     }
 
-    /// Approves with a code, and uses the grant; denies where nobody has a code left.
-    fn approve(&mut self, http: &mut Http, view: &Value) -> io::Result<()> {
+    /// Approves with a code, and uses the grant or takes it back; denies where nobody has a code left.
+    fn approve(&mut self, http: &mut Http, view: &Value, kind: u64) -> io::Result<()> {
         let Some((approver, code)) = self.fresh_code()? else { return self.deny(http, view) };
         let answer = self.answer_with(http, view, approver, &code)?;
-        if self.acknowledged("approved", &answer).is_none() {
+        if !self.told(view, "approved", &answer) {
             return Ok(());
         }
         self.accepted = Some((approver, code));
+        if kind == 6 {
+            let token = self.approvers.get(approver).map(|approver| approver.token.clone()).unwrap_or_default();
+            let answer = post(http, view, "revoke", &token, &json!({}))?;
+            self.told(view, "revoked", &answer);
+            return Ok(());
+        }
         let token = self.requester.clone();
         let answer = post(http, view, "release", &token, &json!({}))?;
         let Some(release) = answer.json()["release"].as_str().map(str::to_owned) else {
-            self.unexpected("release", &answer);
+            self.refused(view, "release", &answer);
             return Ok(());
         };
         self.memory.released(id(view), &release);
@@ -164,7 +192,11 @@ impl Client {
             // The check finds both.
             self.memory.released(id(view), again.json()["release"].as_str().unwrap_or_default());
         }
-        if self.turns.is_multiple_of(2) {
+        if kind.is_multiple_of(2) {
+            let renewed = format!("/releases/{release}/renew");
+            let answer =
+                http.call(Call { path: &renewed, token: &token, body: Some(&json!({})), ..Call::default() })?;
+            self.expected("renewed", &answer, 200);
             let body = json!({"outcome": "exit 0"});
             let path = format!("/releases/{release}/result");
             let answer = http.call(Call { path: &path, token: &token, body: Some(&body), ..Call::default() })?;
@@ -176,7 +208,7 @@ impl Client {
     fn deny(&mut self, http: &mut Http, view: &Value) -> io::Result<()> {
         let Some(token) = self.approvers.first().map(|approver| approver.token.clone()) else { return Ok(()) };
         let answer = post(http, view, "deny", &token, &json!({"why": "no"}))?;
-        self.acknowledged("denied", &answer);
+        self.told(view, "denied", &answer);
         Ok(())
     }
 
@@ -184,9 +216,64 @@ impl Client {
     fn answer_with(&mut self, http: &mut Http, view: &Value, approver: usize, code: &str) -> io::Result<Answer> {
         let token = self.approvers.get(approver).map(|approver| approver.token.clone()).unwrap_or_default();
         let path = format!("/requests/{}", id(view));
-        let seen = http.call(Call { path: &path, token: &token, ..Call::default() })?.json();
+        let seen = http.call(Call { path: &path, token: &token, ..Call::default() })?;
+        if puts_off(&seen) {
+            return Ok(seen);
+        }
+        let seen = seen.json();
         let body = json!({"challenge": seen["you"]["challenge"], "code": code, "digest": seen["digest"]});
         post(http, view, "answer", &token, &body)
+    }
+
+    /// Opens a session besides, or ends the one that it opened.
+    fn log_in_or_out(&mut self, http: &mut Http) -> io::Result<()> {
+        if let Some(token) = self.session.take() {
+            self.memory.ending(&token);
+            let answer =
+                http.call(Call { path: "/logout", token: &token, body: Some(&json!({})), ..Call::default() })?;
+            if self.expected("logout", &answer, 204) {
+                self.memory.credential("logout", &token, true);
+            }
+            return Ok(());
+        }
+        let Some(approver) = self.approvers.first() else { return Ok(()) };
+        let body = json!({"name": approver.login.name, "password": approver.login.password});
+        let answer = http.call(Call { path: "/login", body: Some(&body), ..Call::default() })?;
+        if self.expected("login", &answer, 200) {
+            let token = answer.json()["token"].as_str().unwrap_or_default().to_owned();
+            self.memory.credential("login", &token, false);
+            self.session = Some(token);
+        }
+        Ok(())
+    }
+
+    /// Proves a factor, makes a token, and ends every second one.
+    fn make_a_token(&mut self, http: &mut Http) -> io::Result<()> {
+        let Some((approver, code)) = self.fresh_code()? else { return Ok(()) };
+        let owner = self.approvers.get(approver).map(|approver| approver.token.clone()).unwrap_or_default();
+        let body = json!({"code": code});
+        let answer = http.call(Call { path: "/session/fresh", token: &owner, body: Some(&body), ..Call::default() })?;
+        if !self.expected("fresh", &answer, 204) {
+            return Ok(());
+        }
+        self.accepted = Some((approver, code));
+        let body = json!({"name": format!("soak-{}", self.turns), "scopes": ["command.*"], "ttl_secs": 86_400});
+        let answer = http.call(Call { path: "/tokens", token: &owner, body: Some(&body), ..Call::default() })?;
+        if !self.expected("token", &answer, 201) {
+            return Ok(());
+        }
+        let made = answer.json();
+        let token = made["token"].as_str().unwrap_or_default();
+        self.memory.credential("token made", token, false);
+        if (self.turns / KINDS).is_multiple_of(2) {
+            self.memory.ending(token);
+            let path = format!("/tokens/{}", id(&made));
+            let answer = http.call(Call { path: &path, token: &owner, delete: true, ..Call::default() })?;
+            if self.expected("token end", &answer, 204) {
+                self.memory.credential("token ended", token, true);
+            }
+        }
+        Ok(())
     }
 
     fn fresh_code(&mut self) -> io::Result<Option<(usize, String)>> {
@@ -200,6 +287,23 @@ impl Client {
         Ok(None)
     }
 
+    /// What an answer says of a request; whether it was done.
+    fn told(&mut self, view: &Value, verb: &'static str, answer: &Answer) -> bool {
+        if (200..300).contains(&answer.status) {
+            self.memory.told(verb, &answer.json());
+            return true;
+        }
+        self.refused(view, verb, answer);
+        false
+    }
+
+    fn refused(&mut self, view: &Value, verb: &str, answer: &Answer) {
+        if puts_off(answer) && answer.json()["slug"] != "unknown-outcome" {
+            self.memory.nothing_done(id(view));
+        }
+        self.unexpected(verb, answer);
+    }
+
     fn acknowledged(&mut self, verb: &'static str, answer: &Answer) -> Option<Value> {
         if !(200..300).contains(&answer.status) {
             self.unexpected(verb, answer);
@@ -210,15 +314,26 @@ impl Client {
         Some(view)
     }
 
+    fn expected(&mut self, verb: &str, answer: &Answer, status: u16) -> bool {
+        if answer.status != status {
+            self.unexpected(verb, answer);
+        }
+        answer.status == status
+    }
+
     fn unexpected(&mut self, verb: &str, answer: &Answer) {
-        // A log that lags behind, after a kill that left entries outside of the tree, stops releases and says so.
-        if answer.status == 503 {
+        if puts_off(answer) {
             let slug = answer.json()["slug"].as_str().unwrap_or("503").to_owned();
             *self.put_off.entry(format!("{verb} {slug}")).or_default() += 1;
         } else {
             self.strange.push(format!("{verb} was answered with {}: {}", answer.status, answer.text()));
         }
     }
+}
+
+/// A log that lags behind stops releases, a full disk or a database that is away stops everything, and each says so.
+fn puts_off(answer: &Answer) -> bool {
+    matches!(answer.status, 503 | 507)
 }
 
 fn id(view: &Value) -> &str {

@@ -2,19 +2,22 @@
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 const API: &str = "/api/countersign/v1";
 /// Longer than anything takes on a slow machine. A server that is gone closes its connections at once, so waiting for this is itself a finding.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Far less than what the service grants.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// One connection that is kept.
 #[derive(Debug)]
 pub(crate) struct Http {
     stream: BufReader<TcpStream>,
     address: String,
+    used: Instant,
 }
 
 /// An answer that arrived whole.
@@ -32,6 +35,8 @@ pub(crate) struct Call<'a> {
     /// Asks with POST if there is one, with GET otherwise.
     pub(crate) body: Option<&'a Value>,
     pub(crate) idempotency: Option<&'a str>,
+    /// Asks with DELETE.
+    pub(crate) delete: bool,
 }
 
 impl Http {
@@ -40,13 +45,29 @@ impl Http {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: BufReader::new(stream), address: address.to_owned() })
+        Ok(Self { stream: BufReader::new(stream), address: address.to_owned(), used: Instant::now() })
     }
 
     /// Any error means that nobody knows what became of the call.
     pub(crate) fn call(&mut self, call: Call<'_>) -> io::Result<Answer> {
-        let Call { path, token, body, idempotency } = call;
-        let method = if body.is_some() { "POST" } else { "GET" };
+        // The service closes what nobody uses for a while, and a call that crosses that has no answer.
+        if self.used.elapsed() > IDLE {
+            *self = Self::connect(&self.address)?;
+        }
+        let bytes = self.request(call)?;
+        self.stream.get_mut().write_all(&bytes)?;
+        let answer = self.answer();
+        self.used = Instant::now();
+        answer
+    }
+
+    fn request(&self, call: Call<'_>) -> io::Result<Vec<u8>> {
+        let Call { path, token, body, idempotency, delete } = call;
+        let method = match (delete, body.is_some()) {
+            (true, _) => "DELETE",
+            (false, true) => "POST",
+            (false, false) => "GET",
+        };
         let prefix = if path.starts_with("/ledger") { "" } else { API };
         let mut bytes = format!("{method} {prefix}{path} HTTP/1.1\r\nHost: {}\r\n", self.address).into_bytes();
         if !token.is_empty() {
@@ -60,8 +81,7 @@ impl Http {
             write!(bytes, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())?;
         }
         write!(bytes, "\r\n{body}")?;
-        self.stream.get_mut().write_all(&bytes)?;
-        self.answer()
+        Ok(bytes)
     }
 
     fn answer(&mut self) -> io::Result<Answer> {

@@ -8,6 +8,10 @@ use serde_json::Value;
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     requests: BTreeMap<String, Told>,
+    /// Sessions and tokens, and whether they were ended.
+    credentials: BTreeMap<String, bool>,
+    /// As they were when they were last asked about.
+    looked_at: BTreeSet<String>,
     counts: BTreeMap<&'static str, u64>,
 }
 
@@ -18,6 +22,10 @@ struct Told {
     stage: String,
     releases: BTreeSet<String>,
     reported: BTreeSet<String>,
+    /// The grant was taken back.
+    revoked: bool,
+    /// The last answer about it said that nothing was done.
+    untouched: bool,
     /// Since the last look.
     touched: bool,
 }
@@ -28,8 +36,10 @@ impl Memory {
         *self.counts.entry(verb).or_default() += 1;
         let told = self.requests.entry(text(view, "id")).or_default();
         told.touched = true;
+        told.untouched = false;
         told.version = view["version"].as_u64().unwrap_or_default();
         told.stage = text(view, "stage");
+        told.revoked |= text(&view["grant"], "state") == "revoked";
         for release in releases(view) {
             let id = text(release, "id");
             if text(release, "state") == "done" {
@@ -45,6 +55,51 @@ impl Memory {
         let told = self.requests.entry(request.to_owned()).or_default();
         told.touched = true;
         told.releases.insert(release.to_owned());
+    }
+
+    /// An answer said that nothing was done, so this request must stay as it was last told.
+    pub(crate) fn nothing_done(&mut self, request: &str) {
+        if let Some(told) = self.requests.get_mut(request) {
+            told.touched = true;
+            told.untouched = true;
+        }
+    }
+
+    /// A session or a token was given, or ended.
+    pub(crate) fn credential(&mut self, verb: &'static str, token: &str, ended: bool) {
+        *self.counts.entry(verb).or_default() += 1;
+        self.credentials.insert(token.to_owned(), ended);
+        self.looked_at.remove(token);
+    }
+
+    /// The end of this one is on its way: from now on nobody knows, until it is acknowledged.
+    pub(crate) fn ending(&mut self, token: &str) {
+        self.credentials.remove(token);
+    }
+
+    /// What was given or ended since the last look; what was ended is looked at for ever if all is wanted.
+    pub(crate) fn due_credentials(&mut self, all: bool) -> Vec<String> {
+        if all {
+            return self.credentials.keys().cloned().collect();
+        }
+        let due = self.credentials.keys().filter(|token| !self.looked_at.contains(*token)).cloned().collect::<Vec<_>>();
+        self.looked_at.extend(due.iter().cloned());
+        due
+    }
+
+    /// What a server now answers to whoever shows this.
+    pub(crate) fn check_credential(&self, token: &str, status: u16) -> Damage {
+        let mut damage = Damage::default();
+        match (self.credentials.get(token), status) {
+            (None, _) | (Some(true), 401) | (Some(false), 200) => {}
+            (Some(true), status) => {
+                damage.released_twice.push(format!("what was ended lives again: the answer is {status}"));
+            }
+            (Some(false), status) => {
+                damage.lost.push(format!("a login or a token was acknowledged, now the answer is {status}"));
+            }
+        }
+        damage
     }
 
     /// Acknowledgements by verb.
@@ -74,6 +129,12 @@ impl Memory {
             let was = format!("{} (version {}) was acknowledged", told.stage, told.version);
             damage.lost.push(lost(format!("{was}, now it is {stage} (version {version})")));
         }
+        if told.untouched && version != told.version {
+            let was = format!("{} (version {})", told.stage, told.version);
+            damage
+                .strange
+                .push(lost(format!("nothing was done to {was}, was told; now it is {stage} (version {version})")));
+        }
         let now: BTreeMap<String, String> =
             releases(view).iter().map(|release| (text(release, "id"), text(release, "state"))).collect();
         for release in told.releases.iter().filter(|release| !now.contains_key(*release)) {
@@ -81,6 +142,10 @@ impl Memory {
         }
         for release in told.reported.iter().filter(|release| now.get(*release).is_some_and(|state| state != "done")) {
             damage.lost.push(lost(format!("the end of release {release} was acknowledged and is forgotten")));
+        }
+        let grant = text(&view["grant"], "state");
+        if told.revoked && grant != "revoked" {
+            damage.lost.push(lost(format!("the grant was acknowledged to be revoked and is {grant}")));
         }
         // Every grant of the demo is for one use.
         if now.len() > 1 || (!now.is_empty() && stage != "granted") {
@@ -169,6 +234,33 @@ mod tests {
         let granted = view(3, "granted", &[]);
         assert_eq!(found(&granted, &view(5, "granted", &[("x", "intended"), ("y", "intended")])), [0, 1]);
         assert_eq!(found(&view(2, "denied", &[]), &view(2, "denied", &[("x", "done")])), [0, 1]);
+    }
+
+    #[test]
+    fn a_grant_and_a_session_that_ended_stay_ended() {
+        let mut revoked = view(4, "granted", &[]);
+        revoked["grant"] = json!({"state": "revoked"});
+        assert_eq!(found(&revoked, &revoked), [0, 0]);
+        assert_eq!(found(&revoked, &view(4, "granted", &[])), [1, 0]);
+        let mut memory = Memory::default();
+        memory.credential("login", "a", false);
+        memory.credential("login", "b", false);
+        assert_eq!(memory.due_credentials(false), ["a", "b"]);
+        memory.credential("logout", "b", true);
+        assert_eq!(memory.due_credentials(false), ["b"]);
+        let found = |token, status| memory.check_credential(token, status).all().len();
+        assert_eq!([found("a", 200), found("b", 401), found("a", 401), found("b", 200)], [0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn what_was_told_to_be_untouched_is() {
+        let mut memory = Memory::default();
+        memory.told("asked", &view(1, "challenged", &[]));
+        memory.nothing_done("r");
+        assert_eq!(memory.check("r", 200, &view(1, "challenged", &[])), Damage::default());
+        assert_eq!(memory.check("r", 200, &view(2, "granted", &[])).strange.len(), 1);
+        memory.told("approved", &view(2, "granted", &[]));
+        assert_eq!(memory.check("r", 200, &view(2, "granted", &[])), Damage::default());
     }
 
     #[test]

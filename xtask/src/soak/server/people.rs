@@ -1,4 +1,4 @@
-//! The people of a demo, chosen before it exists: a start that finds them in its folder takes them as they are. One approver's code counts once in
+//! The people of a service, chosen before it exists: a demo that finds them in its folder takes them as they are. One approver's code counts once in
 //! thirty seconds, so a load of approvals takes many.
 
 use std::fs;
@@ -13,34 +13,44 @@ use serde_json::{Value, json};
 /// A code is good in its own step and in the one after it.
 const STEP: u64 = 30;
 
-/// Somebody of `local:security`, with an authenticator.
-#[derive(Debug)]
-pub(crate) struct Approver {
-    pub(crate) token: String,
-    secret: String,
-    /// The last step whose code was sent.
-    used: u64,
-}
-
-/// Writes `demo.json`; gives name and password of the requester, then of each approver with the secret.
-pub(crate) fn invent(dir: &Path, approvers: usize) -> Result<(Login, Vec<Login>)> {
-    let requester = Login::invent("alice")?;
-    let approvers = (0..approvers).map(|n| Login::invent(&format!("approver-{n}"))).collect::<Result<Vec<_>>>()?;
-    let mut people = vec![requester.describe(&[]), Login::invent("admin")?.describe(&["local:administrators"])];
-    people.extend(approvers.iter().map(|person| person.describe(&["local:security"])));
-    let demo = json!({"url": "http://127.0.0.1:0", "dir": dir.display().to_string(), "people": people, "doors": {}});
-    let file = dir.join("demo.json");
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file)?;
-    serde_json::to_writer(&mut file, &demo)?;
-    Ok((requester, approvers))
+/// Everybody, with all their secrets.
+#[derive(Debug, Clone)]
+pub(crate) struct People {
+    pub(crate) requester: Login,
+    pub(crate) administrator: Login,
+    /// Of `local:security`.
+    pub(crate) approvers: Vec<Login>,
 }
 
 /// What somebody logs in with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Login {
     pub(crate) name: String,
     pub(crate) password: String,
     secret: String,
+}
+
+/// Somebody with a session and an authenticator.
+#[derive(Debug)]
+pub(crate) struct Approver {
+    pub(crate) login: Login,
+    pub(crate) token: String,
+    /// The last step whose code was sent.
+    used: u64,
+}
+
+impl People {
+    /// Invents them, and writes `demo.json` into a folder that has none.
+    pub(crate) fn invent(dir: &Path, approvers: usize) -> Result<Self> {
+        let approvers = (0..approvers).map(|n| Login::invent(&format!("approver-{n}"))).collect::<Result<Vec<_>>>()?;
+        let people = Self { requester: Login::invent("alice")?, administrator: Login::invent("admin")?, approvers };
+        let mut all = vec![people.requester.describe(&[]), people.administrator.describe(&["local:administrators"])];
+        all.extend(people.approvers.iter().map(|person| person.describe(&["local:security"])));
+        let demo = json!({"url": "http://127.0.0.1:0", "dir": dir.display().to_string(), "people": all, "doors": {}});
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join("demo.json"))?;
+        serde_json::to_writer(&mut file, &demo)?;
+        Ok(people)
+    }
 }
 
 impl Login {
@@ -56,14 +66,14 @@ impl Login {
 }
 
 impl Approver {
-    pub(crate) fn new(login: &Login, token: String) -> Self {
-        Self { token, secret: login.secret.clone(), used: 0 }
+    pub(crate) fn new(login: Login, token: String) -> Self {
+        Self { login, token, used: 0 }
     }
 
     /// A code that was never sent anywhere, if there is one now. It stays used up whatever becomes of it.
     pub(crate) fn fresh_code(&mut self) -> Result<Option<String>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        self.fresh_step(now).map(|step| oathtool(&self.secret, step)).transpose()
+        self.fresh_step(now).map(|step| oathtool(&self.login.secret, step)).transpose()
     }
 
     fn fresh_step(&mut self, now: u64) -> Option<u64> {
@@ -104,10 +114,10 @@ mod tests {
     #[test]
     fn a_step_is_used_once_and_none_before_or_after_its_time() {
         let login = Login::invent("a").unwrap();
-        let mut approver = Approver::new(&login, String::new());
+        let mut approver = Approver::new(login.clone(), String::new());
         let steps: Vec<_> = [300, 300, 300, 330, 330, 329].map(|now| approver.fresh_step(now)).into();
         assert_eq!(steps, [Some(9), Some(10), None, Some(11), None, None]);
-        let mut approver = Approver::new(&login, String::new());
+        let mut approver = Approver::new(login, String::new());
         assert_eq!([328, 328].map(|now| approver.fresh_step(now)), [Some(10), None]);
     }
 
